@@ -1,0 +1,1 @@
+"""The gRPC edge: one adapter per API."""

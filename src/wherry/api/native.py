@@ -1,0 +1,103 @@
+"""`wherry.v1` on the wire: each call becomes one call of the service."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import grpc
+
+from wherry import errors
+from wherry.api import status
+from wherry.api.calls import Calls
+from wherry.model import request as req
+from wherry.model import status as st
+from wherry.runtime.attach import Attachment
+from wherry.supervisor.supervisor import Supervisor
+from wherry.wire import convert, methods
+from wherry.wire import wherry_v1_pb2 as pb
+
+
+def handlers(service: Supervisor, calls: Calls) -> list[grpc.GenericRpcHandler]:
+    """Return the handlers of all three services of `wherry.v1`."""
+    by_service: dict[str, dict[str, grpc.RpcMethodHandler]] = {}
+    for (group, wire), method in methods.METHODS.items():
+        make = _stream_handler if method.streams else _unary_handler
+        by_service.setdefault(group, {})[wire] = make(method, getattr(service, method.name), calls)
+    by_service["Containers"]["Attach"] = grpc.stream_stream_rpc_method_handler(
+        _attach(service, calls), pb.AttachInput.FromString, pb.Output.SerializeToString
+    )
+    return [grpc.method_handlers_generic_handler(f"wherry.v1.{name}", table) for name, table in by_service.items()]
+
+
+def _serialize(message: Any) -> bytes:
+    data: bytes = message.SerializeToString()
+    return data
+
+
+def _unary_handler(method: methods.Method, call: Callable[[Any], Any], calls: Calls) -> grpc.RpcMethodHandler:
+    async def handle(message: Any, context: Any) -> Any:
+        try:
+            with calls:
+                return convert.to_message(await call(convert.from_message(method.request, message)))
+        except Exception as error:  # noqa: BLE001 - the RPC boundary
+            await status.abort(context, error)
+
+    return grpc.unary_unary_rpc_method_handler(handle, convert.message_of(method.request).FromString, _serialize)
+
+
+def _stream_handler(
+    method: methods.Method, call: Callable[[Any], AsyncIterator[Any]], calls: Calls
+) -> grpc.RpcMethodHandler:
+    async def handle(message: Any, context: Any) -> AsyncIterator[Any]:
+        try:
+            with calls:
+                async for item in call(convert.from_message(method.request, message)):
+                    yield convert.to_message(item)
+        except Exception as error:  # noqa: BLE001 - the RPC boundary
+            await status.abort(context, error)
+
+    return grpc.unary_stream_rpc_method_handler(handle, convert.message_of(method.request).FromString, _serialize)
+
+
+def _attach(
+    service: Supervisor, calls: Calls
+) -> Callable[[AsyncIterator[pb.AttachInput], Any], AsyncIterator[pb.Output]]:
+    async def handle(inputs: AsyncIterator[pb.AttachInput], context: Any) -> AsyncIterator[pb.Output]:
+        try:
+            with calls:
+                first = await anext(inputs, None)
+                if first is None or not first.HasField("start"):
+                    raise errors.InvalidArgument("cannot attach: the first message must carry `start`")
+                async with service.attach(convert.from_message(req.AttachRequest, first.start)) as attachment:
+                    # Tells the client that it is attached: what happens from now on it will see.
+                    await context.send_initial_metadata(())
+                    async for output in _outputs(attachment, inputs):
+                        yield convert.to_message(output)
+        except Exception as error:  # noqa: BLE001 - the RPC boundary
+            await status.abort(context, error)
+
+    return handle
+
+
+async def _outputs(attachment: Attachment, inputs: AsyncIterator[pb.AttachInput]) -> AsyncIterator[st.Output]:
+    feeder = asyncio.ensure_future(_feed(attachment, inputs))
+    try:
+        async for output in attachment:
+            yield output
+    finally:
+        feeder.cancel()
+        await asyncio.gather(feeder, return_exceptions=True)
+
+
+async def _feed(attachment: Attachment, inputs: AsyncIterator[pb.AttachInput]) -> None:
+    """Carry what the client sends to the process; what comes after its end is nobody's."""
+    try:
+        async for message in inputs:
+            if message.data:
+                await attachment.write(message.data)
+            if message.close_stdin:
+                await attachment.close_stdin()
+    except errors.FailedPrecondition:
+        return

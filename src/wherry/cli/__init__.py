@@ -1,0 +1,1 @@
+"""The `wherry` command. It reaches the daemon only through `wherry.client`."""

@@ -1,0 +1,45 @@
+"""What a command is, and the list of all of them. None of them is imported before it is the one that was typed."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from wherry.cli.parser import Parser
+
+if TYPE_CHECKING:
+    from wherry.cli.session import Settings
+
+
+class Command(NamedTuple):
+    """One command: how its line is read and what it does.
+
+    `make_parser` gets the name to show in messages. With `trailing` the first word that is no option ends the
+    options, and the words behind it are `args.trailing`.
+    """
+
+    make_parser: Callable[[str], Parser]
+    handle: Callable[[argparse.Namespace, Settings], Awaitable[int]]
+    trailing: bool = False
+
+
+#: Name, module in `wherry.cli.commands` (its `COMMANDS` holds the Command), and what `wherry --help` says.
+INDEX: dict[str, tuple[str, str]] = {
+    "run": ("run", "create and start a container, and carry its output"),
+    "create": ("run", "create a container without starting it"),
+    "start": ("lifecycle", "start created containers"),
+    "ps": ("show", "list containers"),
+    "inspect": ("show", "show all that is known of containers"),
+    "logs": ("logs", "print what a container has written"),
+    "exec": ("exec", "run a further process in a container"),
+    "attach": ("exec", "join the output and input of a running process"),
+    "stop": ("lifecycle", "stop containers, by force when they take too long"),
+    "kill": ("lifecycle", "send a signal"),
+    "wait": ("lifecycle", "wait for containers to end and print their status"),
+    "rm": ("lifecycle", "delete containers that have ended"),
+    "events": ("events", "print what happened, and follow what happens"),
+    "info": ("system", "show the daemon and its host"),
+    "version": ("system", "show the version of wherry and of the daemon"),
+    "doctor": ("doctor", "examine this host and say what to do about each finding"),
+}

@@ -1,0 +1,107 @@
+"""`wherry exec` and `wherry attach`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+
+from wherry import errors
+from wherry.cli import exits, interrupts, options, streams
+from wherry.cli.command import Command
+from wherry.cli.commands.run import report_end
+from wherry.cli.parser import Parser, say
+from wherry.cli.relay import Relay
+from wherry.cli.session import Settings, open_session
+from wherry.model import ids
+from wherry.model import request as req
+
+
+def make_exec_parser(prog: str) -> Parser:
+    """Return the parser of `wherry exec`."""
+    parser = Parser(
+        prog,
+        usage="[-d] [-i] [OPTION ...] ID [--] COMMAND ...",
+        description="Run a further process in a running container. Attached (the default) its output comes out here,\n"
+        "signals sent to this command reach it, and the exit code is its own.",
+        example="wherry exec web -- ps aux\necho hello | wherry exec -i web -- cat",
+    )
+    parser.option("-d", "--detach", action="store_true", help="print the id of the exec and leave it running")
+    options.add_process_options(parser)
+    options.add_id(parser)
+    return parser
+
+
+async def exec_(args: argparse.Namespace, settings: Settings) -> int:
+    """Run a further process, attached or not."""
+    request = options.make_exec_request(args, settings.namespace, os.environ)
+    async with open_session(settings) as session:
+        if args.detach:
+            print((await session.service.exec(request)).id)
+            return 0
+        target = req.ProcessRef(id=request.id, namespace=request.namespace, process=request.process)
+        relay = Relay(session, target, with_stdin=args.interactive)
+        again = f"`wherry attach {request.id} --process {request.process}` joins it again"
+        try:
+            with interrupts.Forwarder(relay):
+                await session.service.exec(request)
+                relay.begun = True
+                record = await relay.carry()
+        except interrupts.Interrupted as signal:
+            if relay.begun:
+                say(f"the process goes on; {again}")
+            return 128 + signal.number
+        except streams.ReaderGone:
+            return exits.PIPE_CLOSED
+        except errors.Unavailable as error:
+            raise errors.Unavailable(f"{error.message}; {again}" if relay.begun else error.message) from error
+    return report_end(request.id, record)
+
+
+def make_attach_parser(prog: str) -> Parser:
+    """Return the parser of `wherry attach`."""
+    parser = Parser(
+        prog,
+        usage="[--no-stdin] [--from-start] [--process EXEC] ID",
+        description="Join the output of a running process, and its input when that is open (`run -i`). Signals are\n"
+        "not passed on: Ctrl-C leaves, and the process goes on. The exit code is that of the process. The end of\n"
+        "this command's stdin ends the process's stdin too; --no-stdin keeps them apart.",
+        example="wherry attach web\nwherry attach --no-stdin --from-start web | tee web.log",
+    )
+    parser.option("--no-stdin", action="store_true", help="do not carry stdin")
+    parser.option("--from-start", action="store_true", help="begin with the first output kept, not with the next")
+    options.add_process_id(parser)
+    options.add_id(parser)
+    return parser
+
+
+async def attach(args: argparse.Namespace, settings: Settings) -> int:
+    """Join a running process."""
+    async with open_session(settings) as session:
+        info = await session.service.get(req.ContainerRef(id=args.id, namespace=settings.namespace))
+        if args.process != ids.INIT and all(process.id != args.process for process in info.processes):
+            raise errors.NotFound(f"cannot attach to {args.id}: it has no process {args.process}")
+        # Whether an exec's stdin is open is not told; the process refuses the bytes when it is not.
+        open_stdin = info.request.stdio.stdin_open or args.process != ids.INIT
+        relay = Relay(
+            session,
+            req.ProcessRef(id=args.id, namespace=settings.namespace, process=args.process),
+            with_stdin=open_stdin and not args.no_stdin,
+            offset=0 if args.from_start else -1,
+            generation=info.generation,
+        )
+        relay.begun = True
+        try:
+            record = await relay.carry()
+        except streams.ReaderGone:
+            return exits.PIPE_CLOSED
+        except asyncio.CancelledError:
+            say(f"left {args.id}; it goes on")
+            raise
+    return report_end(args.id, record)
+
+
+COMMANDS = {
+    "exec": Command(make_exec_parser, exec_, trailing=True),
+    "attach": Command(make_attach_parser, attach),
+}

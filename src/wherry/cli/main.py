@@ -1,0 +1,125 @@
+"""`wherry`: find the command, run it, turn what goes wrong into one line and an exit code.
+
+Exit codes: the container's own (128 + signal), 125 Wherry failed, 126 the command cannot be executed, 127 it was not
+found, 2 misuse (125 for `run` and `exec`), 130 interrupted, 141 the reader of the output went away.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Coroutine, Sequence
+
+from wherry import __version__, errors
+from wherry.cli import command, exits
+from wherry.cli.parser import Parser, add_connection, say
+
+#: Commands whose exit code is a container's: their own misuse must not look like one.
+_CARRIES_STATUS = frozenset({"run", "exec", "attach"})
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line `argv` (default: this process's) and return the exit code."""
+    try:
+        try:
+            status = _dispatch(sys.argv[1:] if argv is None else argv)
+        finally:
+            sys.stdout.flush()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0
+    except KeyboardInterrupt:
+        return exits.INTERRUPTED
+    except BrokenPipeError:
+        silence_stdout()
+        return exits.PIPE_CLOSED
+    except errors.WherryError as error:
+        say(error.message)
+        return exits.find(error)
+    except Exception as error:  # noqa: BLE001 - the outermost edge: a user gets one line, never a traceback
+        return _report_stray(error)
+    return status
+
+
+def silence_stdout() -> None:
+    """Point stdout at /dev/null, so that the interpreter's last flush does not complain about the closed pipe."""
+    sink = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    os.dup2(sink, 1)
+    os.close(sink)
+
+
+def _report_stray(error: Exception) -> int:
+    if os.environ.get("WHERRY_DEBUG"):
+        import traceback
+
+        traceback.print_exception(error)
+    say(f"internal error: {type(error).__name__}: {error} (WHERRY_DEBUG=1 shows where)")
+    return exits.WHERRY_FAILED
+
+
+def _make_top_parser() -> Parser:
+    width = max(map(len, command.INDEX))
+    listing = "\n".join(f"  {name.ljust(width)}  {summary}" for name, (_, summary) in command.INDEX.items())
+    parser = Parser(
+        "wherry",
+        usage="[--address ADDRESS] [--namespace NAME] COMMAND ...",
+        description=f"Run OCI containers and keep hold of them, whatever dies.\n\ncommands:\n{listing}",
+        example="wherry run --rm host -- sh -c 'echo hello from $$'\nwherry run --help",
+    )
+    parser.option("--version", action="version", version=f"wherry {__version__}", help="print the version and exit")
+    add_connection(parser)
+    parser.option("command", metavar="COMMAND", nargs="?", help=argparse.SUPPRESS)
+    return parser
+
+
+def _dispatch(words: Sequence[str]) -> int:
+    top = _make_top_parser()
+    general, rest = top.parse_leading(words)
+    name = general.command
+    if name is None:
+        top.print_help(sys.stderr)
+        return exits.MISUSED
+    if name not in command.INDEX:
+        top.error(f"{name!r} is not a command")
+    chosen = _load(name)
+    parser = chosen.make_parser(f"wherry {name}")
+    if name in _CARRIES_STATUS:
+        parser.misused = exits.WHERRY_FAILED
+    add_connection(parser)
+    if chosen.trailing:
+        args, trailing = parser.parse_leading(rest)
+        args.trailing = trailing
+    else:
+        args = parser.parse_args(rest)
+    return _run(chosen, parser, args, general)
+
+
+def _load(name: str) -> command.Command:
+    import importlib
+
+    module = importlib.import_module(f"wherry.cli.commands.{command.INDEX[name][0]}")
+    found: command.Command = module.COMMANDS[name]
+    return found
+
+
+def _run(chosen: command.Command, parser: Parser, args: argparse.Namespace, general: argparse.Namespace) -> int:
+    import asyncio
+
+    from wherry.cli import session
+
+    try:
+        settings = session.make_settings(
+            getattr(args, "address", getattr(general, "address", None)),
+            getattr(args, "namespace", getattr(general, "namespace", None)),
+            os.environ,
+        )
+    except errors.InvalidArgument as error:
+        parser.error(error.message)
+    handled = chosen.handle(args, settings)
+    assert isinstance(handled, Coroutine)
+    status: int = asyncio.run(handled)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

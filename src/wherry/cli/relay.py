@@ -1,0 +1,172 @@
+"""One process of a container, carried on this command's stdin, stdout and stderr until it ends.
+
+When the daemon goes away in between, the relay waits for one to answer again and goes on at the offset in the log that
+it had reached: the process and its output do not depend on the daemon.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from wherry import errors
+from wherry.cli import streams, tasks
+from wherry.cli.parser import say
+from wherry.cli.session import Session
+from wherry.client.service import Attachment
+from wherry.model import request as req
+from wherry.model import status as st
+
+#: Seconds without output after which an ended process is not waited for any longer. The daemon has its own bound.
+DRAIN_SECONDS = 10.0
+
+
+class Relay:
+    """Carries one process. `begun` once there is something that must not be lost.
+
+    `generation` 0 takes any; `seq` is the event sequence number from which the exit is looked for when the container
+    is deleted meanwhile.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        target: req.ProcessRef,
+        *,
+        with_stdin: bool,
+        offset: int = 0,
+        generation: int = 0,
+        seq: int = 0,
+    ) -> None:
+        self.session = session
+        self.target = target
+        self.begun = False
+        self.connected = True
+        self.signals: asyncio.Queue[int] = asyncio.Queue()
+        self.generation = generation
+        self.seq = seq
+        self._offset = offset
+        self._outlet = streams.Outlet()
+        self._inlet = streams.Inlet() if with_stdin else None
+        self._begun = asyncio.Event()
+
+    @property
+    def takes_signals(self) -> bool:
+        """Whether a signal can be passed on now."""
+        return self.begun and self.connected
+
+    async def carry(self, begin: Callable[[], Awaitable[object]] | None = None) -> st.ExitRecord:
+        """Attach, call `begin`, carry bytes both ways, and return how the process ended.
+
+        Raises what `begin` raises; Unavailable when the daemon stays away; ReaderGone when nobody reads our output.
+        """
+        try:
+            while True:
+                try:
+                    return await self._attend(begin)
+                except errors.Unavailable as error:
+                    if not self.begun:
+                        raise
+                    self.connected = False
+                    await self.session.reconnect(error.message)
+                    self.connected, begin = True, None
+        finally:
+            self._outlet.close()
+
+    async def _attend(self, begin: Callable[[], Awaitable[object]] | None) -> st.ExitRecord:
+        target = self.target
+        request = req.AttachRequest(
+            id=target.id, namespace=target.namespace, process=target.process, offset=self._offset
+        )
+        async with self.session.service.attach(request) as attachment, tasks.open_group() as group:
+            # The wait is under way before the start: a container that deletes itself may be gone right after it.
+            ended = group.create_task(self._wait())
+            if begin is not None:
+                await begin()
+            self.begun = True
+            self._begun.set()
+            copied = group.create_task(self._copy(attachment))
+            helpers = [group.create_task(self._forward_signals())]
+            if self._inlet is not None:
+                helpers.append(group.create_task(self._feed(attachment, self._inlet)))
+            record = await ended
+            await self._drain(copied)
+            for task in helpers:
+                task.cancel()
+        return record
+
+    async def _wait(self) -> st.ExitRecord:
+        try:
+            return await self.session.service.wait(self.target)
+        except errors.NotFound as error:
+            await self._begun.wait()
+            return await self._find_exit(error)
+        except errors.WherryError:
+            # A start that fails takes the container with it; its error says more than ours.
+            await self._begun.wait()
+            raise
+
+    async def _find_exit(self, gone: errors.NotFound) -> st.ExitRecord:
+        """Return the exit of a process whose container is deleted by now, from the journal."""
+        target = self.target
+        filters = (
+            "type=exit",
+            f"namespace={target.namespace}",
+            f"container={target.id}",
+            f"process={target.process}",
+        )
+        request = req.SubscribeRequest(after=self.seq, follow=False, filters=filters)
+        found: st.Event | None = None
+        try:
+            async for event in self.session.service.subscribe(request):
+                if self.generation in (0, event.generation):
+                    found = event
+        except errors.OutOfRange:
+            pass
+        if found is None:
+            raise gone
+        return st.ExitRecord(status=found.status, signal=found.signal, exited_at_ns=found.time_ns, reason=found.reason)
+
+    async def _copy(self, attachment: Attachment) -> None:
+        try:
+            async for output in attachment:
+                if output.dropped_bytes:
+                    say(f"{output.dropped_bytes} bytes of output of {self.target.id} were lost")
+                if output.data:
+                    await self._outlet.write(output.stream, output.data)
+                self._offset = max(self._offset, output.offset)
+        except errors.NotFound:
+            # Deleted while we were away: its log went with it, its exit is still in the journal.
+            say(f"the container {self.target.id} is deleted: output behind this point is gone")
+
+    async def _drain(self, copied: asyncio.Task[None]) -> None:
+        while not copied.done():
+            before = self._outlet.written
+            await asyncio.wait([copied], timeout=DRAIN_SECONDS)
+            if not copied.done() and not self._outlet.busy and self._outlet.written == before:
+                say(f"the output of {self.target.id} does not end; the rest is in: wherry logs {self.target.id}")
+                copied.cancel()
+                return
+
+    async def _feed(self, attachment: Attachment, inlet: streams.Inlet) -> None:
+        try:
+            while data := await inlet.read():
+                await attachment.write(data)
+            await attachment.close_stdin()
+        except (errors.FailedPrecondition, errors.NotFound):
+            # The process has ended, or closed its stdin: nothing to feed.
+            return
+
+    async def _forward_signals(self) -> None:
+        target = self.target
+        while True:
+            number = await self.signals.get()
+            request = req.KillRequest(id=target.id, namespace=target.namespace, process=target.process, signal=number)
+            try:
+                await self.session.service.kill(request)
+            except (errors.FailedPrecondition, errors.NotFound):
+                # It has just ended.
+                continue
+            except errors.Unavailable:
+                self.signals.put_nowait(number)
+                raise

@@ -1,0 +1,129 @@
+"""The connection of one command to the daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from wherry import errors
+from wherry.cli import autostart, values
+from wherry.cli.parser import say
+from wherry.client.client import Client
+from wherry.client.service import Service
+from wherry.model import ids
+
+DEFAULT_ADDRESS = "unix:///run/wherry/wherry.sock"
+#: Seconds that an attached command waits for a daemon to come back.
+RECONNECT_SECONDS = 15.0
+_POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """Which daemon and which namespace; `chosen` when the address was given rather than assumed."""
+
+    address: str = DEFAULT_ADDRESS
+    namespace: str = ids.DEFAULT_NAMESPACE
+    chosen: bool = False
+
+    @property
+    def path(self) -> str:
+        """The path of the daemon's socket."""
+        return self.address.removeprefix("unix://")
+
+
+def make_settings(address: str | None, namespace: str | None, environment: Mapping[str, str]) -> Settings:
+    """Return the settings from options, then environment, then defaults. Raises InvalidArgument."""
+    address = address if address is not None else environment.get("WHERRY_ADDRESS") or None
+    namespace = namespace if namespace is not None else environment.get("WHERRY_NAMESPACE") or ids.DEFAULT_NAMESPACE
+    return Settings(
+        address=values.parse_address(address) if address is not None else DEFAULT_ADDRESS,
+        namespace=ids.check_namespace(namespace),
+        chosen=address is not None,
+    )
+
+
+class Session:
+    """A connection that can be made anew when the daemon went away."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._stack = AsyncExitStack()
+        self._client: Client | None = None
+
+    @property
+    def client(self) -> Client:
+        """The client of the present connection."""
+        assert self._client is not None, "the session is not open"
+        return self._client
+
+    @property
+    def service(self) -> Service:
+        """Every call of the native API."""
+        return self.client.service
+
+    async def connect(self) -> None:
+        """Connect, or connect again. Raises Unavailable when nobody answers, PermissionDenied when not allowed."""
+        # Imported here: gRPC is most of the time that a short command takes.
+        from wherry.client import connection
+
+        await self.close()
+        address, namespace = self.settings.address, self.settings.namespace
+        try:
+            self._client = await self._stack.enter_async_context(connection.connect(address, namespace=namespace))
+        except errors.PermissionDenied as error:
+            raise errors.PermissionDenied(advise_permission(error.message, self.settings.path)) from error
+
+    async def close(self) -> None:
+        """End the connection."""
+        self._client = None
+        stack, self._stack = self._stack, AsyncExitStack()
+        await stack.aclose()
+
+    async def reconnect(self, why: str) -> None:
+        """Wait until a daemon answers at the address again. Raises Unavailable after RECONNECT_SECONDS."""
+        say(
+            f"lost the daemon at {self.settings.address} ({why}): waiting up to {RECONNECT_SECONDS:.0f} seconds for one"
+        )
+        deadline = asyncio.get_running_loop().time() + RECONNECT_SECONDS
+        while True:
+            try:
+                await self.connect()
+                await self.client.version()
+            except errors.Unavailable as error:
+                if asyncio.get_running_loop().time() >= deadline:
+                    raise errors.Unavailable(
+                        f"cannot reach a daemon at {self.settings.address}: none came back within"
+                        f" {RECONNECT_SECONDS:.0f} seconds: {error.message}"
+                    ) from error
+                await asyncio.sleep(_POLL_SECONDS)
+            else:
+                say(f"the daemon at {self.settings.address} is back")
+                return
+
+
+def advise_permission(message: str, path: str) -> str:
+    """Return the message of a refused connection with what to do about it."""
+    lead = message if path in message else f"cannot open {path}: {message}"
+    return f"{lead}: run as root or join the group of the socket (usually wherry)"
+
+
+@asynccontextmanager
+async def open_session(settings: Settings, *, start_daemon: bool = True) -> AsyncIterator[Session]:
+    """Connect to the daemon; at the default address one is started when none answers and we are root."""
+    session = Session(settings)
+    try:
+        try:
+            await session.connect()
+        except errors.Unavailable as error:
+            if settings.chosen or not start_daemon:
+                raise
+            if os.geteuid() != 0:
+                raise errors.Unavailable(f"{error.message}: no daemon runs, and only root can start one") from error
+            await autostart.start_daemon(settings.path, session.connect)
+        yield session
+    finally:
+        await session.close()

@@ -1,0 +1,1 @@
+"""The Python client: one interface over two transports, gRPC and in-process."""

@@ -1,0 +1,173 @@
+"""The service at the other end of a gRPC channel."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import grpc
+import grpc.aio
+
+from wherry import errors
+from wherry.model import request as req
+from wherry.model import status as st
+from wherry.wire import convert, methods
+from wherry.wire import wherry_v1_pb2 as pb
+
+_BY_CODE: dict[int, type[errors.WherryError]] = {
+    int(errors.Code.CANCELLED): errors.Cancelled,
+    int(errors.Code.INVALID_ARGUMENT): errors.InvalidArgument,
+    int(errors.Code.DEADLINE_EXCEEDED): errors.DeadlineExceeded,
+    int(errors.Code.NOT_FOUND): errors.NotFound,
+    int(errors.Code.ALREADY_EXISTS): errors.AlreadyExists,
+    int(errors.Code.PERMISSION_DENIED): errors.PermissionDenied,
+    int(errors.Code.RESOURCE_EXHAUSTED): errors.ResourceExhausted,
+    int(errors.Code.FAILED_PRECONDITION): errors.FailedPrecondition,
+    int(errors.Code.ABORTED): errors.Aborted,
+    int(errors.Code.OUT_OF_RANGE): errors.OutOfRange,
+    int(errors.Code.UNIMPLEMENTED): errors.Unimplemented,
+    int(errors.Code.INTERNAL): errors.Internal,
+    int(errors.Code.UNAVAILABLE): errors.Unavailable,
+    int(errors.Code.DATA_LOSS): errors.DataLoss,
+}
+
+
+def to_error(error: grpc.aio.AioRpcError) -> errors.WherryError:
+    """Return the error that the daemon raised; by its name, else by its code."""
+    details = error.details() or error.code().name
+    for key, value in error.trailing_metadata() or ():
+        name = value.decode() if isinstance(value, bytes) else value
+        if key == methods.ERROR_KEY and name in errors.named():
+            return errors.named()[name](details)
+    code = cast(tuple[int, str], error.code().value)[0]
+    return _BY_CODE.get(code, errors.WherryError)(details)
+
+
+class _Attachment:
+    """The client's half of an Attach call."""
+
+    def __init__(self, call: Any) -> None:
+        self._call = call
+
+    async def __aiter__(self) -> AsyncIterator[st.Output]:
+        try:
+            async for message in self._call:
+                yield convert.from_message(st.Output, message)
+        except grpc.aio.AioRpcError as error:
+            raise to_error(error) from None
+
+    async def write(self, data: bytes) -> None:
+        for start in range(0, len(data), 1 << 20):
+            await self._write(pb.AttachInput(data=data[start : start + (1 << 20)]))
+
+    async def close_stdin(self) -> None:
+        await self._write(pb.AttachInput(close_stdin=True))
+
+    async def _write(self, message: pb.AttachInput) -> None:
+        try:
+            await self._call.write(message)
+        except grpc.aio.AioRpcError as error:
+            raise to_error(error) from None
+        except asyncio.InvalidStateError:
+            raise errors.FailedPrecondition("cannot write to the process: it has ended") from None
+
+
+class Remote:
+    """Calls a daemon; implements `client.service.Service`."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._channel = channel
+
+    async def _call(self, name: str, request: Any) -> Any:
+        method = methods.find(name)
+        call = self._channel.unary_unary(
+            method.path,
+            request_serializer=lambda message: cast(bytes, message.SerializeToString()),
+            response_deserializer=convert.message_of(method.response).FromString,
+        )
+        try:
+            answer = await call(convert.to_message(request))
+        except grpc.aio.AioRpcError as error:
+            raise to_error(error) from None
+        return convert.from_message(method.response, answer)
+
+    async def _stream(self, name: str, request: Any) -> AsyncIterator[Any]:
+        method = methods.find(name)
+        call = self._channel.unary_stream(
+            method.path,
+            request_serializer=lambda message: cast(bytes, message.SerializeToString()),
+            response_deserializer=convert.message_of(method.response).FromString,
+        )(convert.to_message(request))
+        try:
+            async for message in call:
+                yield convert.from_message(method.response, message)
+        except grpc.aio.AioRpcError as error:
+            raise to_error(error) from None
+        finally:
+            call.cancel()
+
+    async def create(self, request: req.CreateRequest) -> st.ContainerInfo:
+        return cast(st.ContainerInfo, await self._call("create", request))
+
+    async def start(self, request: req.ContainerRef) -> st.ContainerInfo:
+        return cast(st.ContainerInfo, await self._call("start", request))
+
+    async def run(self, request: req.CreateRequest) -> st.ContainerInfo:
+        return cast(st.ContainerInfo, await self._call("run", request))
+
+    async def exec(self, request: req.ExecRequest) -> st.ProcessInfo:
+        return cast(st.ProcessInfo, await self._call("exec", request))
+
+    async def kill(self, request: req.KillRequest) -> req.Empty:
+        return cast(req.Empty, await self._call("kill", request))
+
+    async def stop(self, request: req.StopRequest) -> st.ExitRecord:
+        return cast(st.ExitRecord, await self._call("stop", request))
+
+    async def wait(self, request: req.ProcessRef) -> st.ExitRecord:
+        return cast(st.ExitRecord, await self._call("wait", request))
+
+    async def delete(self, request: req.DeleteRequest) -> req.Empty:
+        return cast(req.Empty, await self._call("delete", request))
+
+    async def get(self, request: req.ContainerRef) -> st.ContainerInfo:
+        return cast(st.ContainerInfo, await self._call("get", request))
+
+    async def list(self, request: req.ListRequest) -> st.ContainerList:
+        return cast(st.ContainerList, await self._call("list", request))
+
+    async def close_stdin(self, request: req.ProcessRef) -> req.Empty:
+        return cast(req.Empty, await self._call("close_stdin", request))
+
+    async def version(self, request: req.Empty) -> st.Version:
+        return cast(st.Version, await self._call("version", request))
+
+    async def info(self, request: req.Empty) -> st.Info:
+        return cast(st.Info, await self._call("info", request))
+
+    def logs(self, request: req.LogsRequest) -> AsyncIterator[st.LogChunk]:
+        return self._stream("logs", request)
+
+    def subscribe(self, request: req.SubscribeRequest) -> AsyncIterator[st.Event]:
+        return self._stream("subscribe", request)
+
+    @asynccontextmanager
+    async def attach(self, request: req.AttachRequest) -> AsyncIterator[_Attachment]:
+        call = self._channel.stream_stream(
+            methods.ATTACH,
+            request_serializer=pb.AttachInput.SerializeToString,
+            response_deserializer=pb.Output.FromString,
+        )()
+        try:
+            await call.write(pb.AttachInput(start=convert.to_message(request)))
+            # The daemon sends its head once it is attached: from then on nothing is missed.
+            await call.initial_metadata()
+            if call.done() and await call.code() != grpc.StatusCode.OK:
+                await call.read()
+            yield _Attachment(call)
+        except grpc.aio.AioRpcError as error:
+            raise to_error(error) from None
+        finally:
+            call.cancel()

@@ -1,0 +1,84 @@
+"""The client: the same over gRPC and in-process."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+from wherry.client.container import Container, format_env
+from wherry.client.service import Service
+from wherry.model import ids
+from wherry.model import request as req
+from wherry.model import status as st
+
+
+class Client:
+    """Runs and finds containers. Made by `wherry.connect()` or `wherry.supervise()`."""
+
+    def __init__(self, service: Service, *, namespace: str = ids.DEFAULT_NAMESPACE) -> None:
+        self.service = service
+        self.namespace = namespace
+
+    def request(
+        self,
+        source: str | req.Source = "host",
+        *args: str,
+        id: str = "",
+        env: Mapping[str, str] | Sequence[str] = (),
+        **options: Any,
+    ) -> req.CreateRequest:
+        """Return a CreateRequest; `source` as on the command line (`host`, `rootfs:DIR`, `bundle:DIR`) or a Source."""
+        if isinstance(source, str):
+            source = parse_source(source)
+        return req.CreateRequest(
+            id=id or ids.make(),
+            namespace=options.pop("namespace", self.namespace),
+            source=source,
+            args=args,
+            env=format_env(env),
+            **options,
+        )
+
+    async def run(self, source: str | req.Source = "host", *args: str, **options: Any) -> Container:
+        """Create and start a container and return it.
+
+        `options` are the fields of `wherry.model.request.CreateRequest`. Raises InvalidArgument, AlreadyExists,
+        CommandNotFound, CommandNotExecutable or RuntimeFailed; then nothing is left behind.
+        """
+        info = await self.service.run(self.request(source, *args, **options))
+        return Container(self.service, info.namespace, info.id)
+
+    async def create(self, source: str | req.Source = "host", *args: str, **options: Any) -> Container:
+        """Create a container without starting it; as `run` otherwise."""
+        info = await self.service.create(self.request(source, *args, **options))
+        return Container(self.service, info.namespace, info.id)
+
+    def container(self, id: str, namespace: str = "") -> Container:
+        """Return a handle on a container by its id; whether it exists shows in its first call."""
+        return Container(self.service, namespace or self.namespace, id)
+
+    async def containers(self, *, all_namespaces: bool = False, labels: Mapping[str, str] | None = None) -> tuple[st.ContainerInfo, ...]:
+        """Return what is known of every container, oldest first."""
+        namespace = "" if all_namespaces else self.namespace
+        return (await self.service.list(req.ListRequest(namespace=namespace, labels=labels or {}))).containers
+
+    def events(self, *, after: int = -1, follow: bool = True, filters: Sequence[str] = ()) -> AsyncIterator[st.Event]:
+        """Yield events above sequence number `after` (-1: new ones only), then follow.
+
+        Raises OutOfRange when `after` is no longer kept, ResourceExhausted ("resume after N") when too slow.
+        """
+        return self.service.subscribe(req.SubscribeRequest(after=after, follow=follow, filters=tuple(filters)))
+
+    async def version(self) -> st.Version:
+        """Return the version of what answers."""
+        return await self.service.version(req.Empty())
+
+    async def info(self) -> st.Info:
+        """Return the supervisor and its host."""
+        return await self.service.info(req.Empty())
+
+
+def parse_source(text: str) -> req.Source:
+    """Return the Source that `host`, `rootfs:DIR` or `bundle:DIR` names; the directory is made absolute by the caller."""
+    kind, _, path = text.partition(":")
+    return req.Source(kind=kind, path=path)

@@ -1,0 +1,60 @@
+"""How a client finds its daemon."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from wherry import errors
+from wherry.client.client import Client
+from wherry.model import ids
+
+DEFAULT_ADDRESS = "unix:///run/wherry/wherry.sock"
+
+
+def parse_address(address: str) -> str:
+    """Return the path of the socket that `address` (`unix://PATH` or an absolute PATH) names. Raises InvalidArgument."""
+    path = address.removeprefix("unix://")
+    if not path.startswith("/") or len(os.fsencode(path)) > 107:
+        raise errors.InvalidArgument(f"address {address!r} is not valid: unix:///PATH of at most 107 bytes is expected")
+    return path
+
+
+def check_socket(path: str) -> None:
+    """Connect once and leave. Raises Unavailable or PermissionDenied with the reason, which gRPC does not tell apart."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.settimeout(5.0)
+        try:
+            sock.connect(path)
+        except PermissionError as error:
+            raise errors.PermissionDenied(
+                f"cannot open {path}: {error.strerror}; be root, or in the group that owns it"
+            ) from None
+        except OSError as error:
+            raise errors.Unavailable(f"no daemon answers at {path}: {error.strerror or error}") from None
+
+
+@asynccontextmanager
+async def connect(address: str | None = None, *, namespace: str = ids.DEFAULT_NAMESPACE) -> AsyncIterator[Client]:
+    """Connect to a daemon: `async with wherry.connect() as client`.
+
+    `address` is `unix://PATH`; without it $WHERRY_ADDRESS, else the default one. Raises Unavailable when nobody
+    answers there, PermissionDenied when the socket may not be opened.
+    """
+    path = parse_address(address or os.environ.get("WHERRY_ADDRESS") or DEFAULT_ADDRESS)
+    ids.check_namespace(namespace)
+    check_socket(path)
+    import grpc.aio
+
+    from wherry.client.channel import Remote
+    from wherry.wire import methods
+
+    options = [
+        ("grpc.max_receive_message_length", methods.MAX_MESSAGE),
+        ("grpc.max_send_message_length", methods.MAX_MESSAGE),
+        ("grpc.enable_http_proxy", 0),
+    ]
+    async with grpc.aio.insecure_channel(f"unix://{path}", options=options) as channel:
+        yield Client(Remote(channel), namespace=namespace)

@@ -1,0 +1,133 @@
+"""A container and its processes, as the library shows them."""
+
+from __future__ import annotations
+
+import signal as signals
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+
+from wherry.client.service import Attachment, Service
+from wherry.model import ids
+from wherry.model import request as req
+from wherry.model import signals as signal_names
+from wherry.model import status as st
+
+
+def format_env(env: Mapping[str, str] | Sequence[str]) -> tuple[str, ...]:
+    """Return `env` as NAME=VALUE strings; a mapping or such strings are taken."""
+    if isinstance(env, Mapping):
+        return tuple(f"{name}={value}" for name, value in env.items())
+    return tuple(env)
+
+
+class Process:
+    """One process of a container: `init` or an exec."""
+
+    def __init__(self, service: Service, namespace: str, container_id: str, process_id: str) -> None:
+        self._service = service
+        self.namespace = namespace
+        self.container_id = container_id
+        self.id = process_id
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.namespace}/{self.container_id}/{self.id}>"
+
+    async def wait(self) -> st.ExitRecord:
+        """Return how the process ended, waiting for it if need be. Raises NotFound once it is deleted."""
+        return await self._service.wait(
+            req.ProcessRef(id=self.container_id, namespace=self.namespace, process=self.id)
+        )
+
+    async def kill(self, signal: int | str | signals.Signals = signals.SIGTERM) -> None:
+        """Send a signal, by number or name. Raises FailedPrecondition when the process has ended."""
+        number = signal_names.parse(str(signal)) if isinstance(signal, str) else int(signal)
+        await self._service.kill(
+            req.KillRequest(id=self.container_id, namespace=self.namespace, process=self.id, signal=number)
+        )
+
+    def attach(self, *, offset: int = 0) -> AbstractAsyncContextManager[Attachment]:
+        """Attach to the managed stdio from `offset` in the log: 0 is the beginning, -1 is now."""
+        return self._service.attach(
+            req.AttachRequest(id=self.container_id, namespace=self.namespace, process=self.id, offset=offset)
+        )
+
+    def logs(self, *, follow: bool = False, since_ns: int = 0, tail: int = -1) -> AsyncIterator[st.LogChunk]:
+        """Yield the managed log line by line: from `since_ns` (Unix nanoseconds), the last `tail` lines (-1: all)."""
+        return self._service.logs(
+            req.LogsRequest(
+                id=self.container_id,
+                namespace=self.namespace,
+                process=self.id,
+                follow=follow,
+                since_ns=since_ns,
+                tail=tail,
+            )
+        )
+
+    async def output(self) -> bytes:
+        """Return everything the process has written so far to stdout and stderr, in order."""
+        return b"".join([chunk.data async for chunk in self.logs()])
+
+    async def close_stdin(self) -> None:
+        """Close the process's stdin after what was written to it."""
+        await self._service.close_stdin(
+            req.ProcessRef(id=self.container_id, namespace=self.namespace, process=self.id)
+        )
+
+
+class Container(Process):
+    """A container. As a process it is its `init`."""
+
+    def __init__(self, service: Service, namespace: str, container_id: str) -> None:
+        super().__init__(service, namespace, container_id, ids.INIT)
+
+    @property
+    def _ref(self) -> req.ContainerRef:
+        return req.ContainerRef(id=self.container_id, namespace=self.namespace)
+
+    async def start(self) -> st.ContainerInfo:
+        """Start a created container."""
+        return await self._service.start(self._ref)
+
+    async def info(self) -> st.ContainerInfo:
+        """Return what is known of the container now."""
+        return await self._service.get(self._ref)
+
+    async def stop(self, timeout: float = 10.0) -> st.ExitRecord:
+        """Send the stop signal, SIGKILL after `timeout` seconds, and return how the container ended."""
+        return await self._service.stop(
+            req.StopRequest(id=self.container_id, namespace=self.namespace, timeout=timeout)
+        )
+
+    async def delete(self, *, force: bool = False) -> None:
+        """Delete the ended container; `force` kills it first. Raises FailedPrecondition while it runs."""
+        await self._service.delete(
+            req.DeleteRequest(id=self.container_id, namespace=self.namespace, force=force)
+        )
+
+    async def exec(
+        self,
+        *args: str,
+        env: Mapping[str, str] | Sequence[str] = (),
+        workdir: str = "",
+        user: str = "",
+        id: str = "",
+        stdio: req.Stdio = req.Stdio(),
+    ) -> Process:
+        """Start a further process in the running container and return it.
+
+        Raises FailedPrecondition unless the container runs, CommandNotFound or CommandNotExecutable for the command.
+        """
+        info = await self._service.exec(
+            req.ExecRequest(
+                id=self.container_id,
+                namespace=self.namespace,
+                process=id or ids.make(),
+                args=args,
+                env=format_env(env),
+                workdir=workdir,
+                user=user,
+                stdio=stdio,
+            )
+        )
+        return Process(self._service, self.namespace, self.container_id, info.id)

@@ -1,0 +1,1 @@
+"""wherryd: wiring, configuration, signals."""

@@ -1,0 +1,127 @@
+"""Configuration of wherryd: flags over a TOML file over defaults, each key in one table."""
+
+from __future__ import annotations
+
+import argparse
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import wherry
+from wherry import errors
+
+DEFAULT_FILE = Path("/etc/wherry/wherryd.toml")
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One setting: `kind` is int, float or str; `low` the smallest allowed number."""
+
+    default: Any
+    kind: type
+    help: str
+    low: float = 0
+    choices: tuple[str, ...] = ()
+
+
+KEYS: dict[str, Key] = {
+    "state-dir": Key("/run/wherry", str, "live state: sockets, FIFOs, a directory per process; lost at reboot"),
+    "root-dir": Key("/var/lib/wherry", str, "journal, bundles, writable layers, logs"),
+    "listen": Key("", str, "address of the API, unix://PATH (default: wherry.sock in the state directory)"),
+    "runtime": Key("", str, "OCI runtime, a name on PATH or a path (default: crun or runc, the first that works here)"),
+    "concurrency": Key(10, int, "creations and execs under way at once", low=1),
+    "start-timeout": Key(30.0, float, "seconds a runtime may take to create or start a process", low=0.1),
+    "event-retention": Key(100_000, int, "events kept at least", low=1),
+    "log-level": Key("info", str, "least level that is logged", choices=("debug", "info", "warning", "error")),
+    "log-format": Key("text", str, "form of the log on standard error", choices=("text", "json")),
+    "metrics-address": Key("", str, "HOST:PORT for Prometheus metrics over HTTP (default: none)"),
+    "idle-exit": Key(0.0, float, "end after so many seconds without containers or clients (0: never)"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The settings in force, by key."""
+
+    values: dict[str, Any]
+
+    def __getitem__(self, key: str) -> Any:
+        return self.values[key]
+
+    @property
+    def state_dir(self) -> Path:
+        """The state directory, absolute."""
+        return Path(self["state-dir"]).absolute()
+
+    @property
+    def root_dir(self) -> Path:
+        """The root directory, absolute."""
+        return Path(self["root-dir"]).absolute()
+
+    @property
+    def socket(self) -> Path:
+        """The path of the API's socket. Raises InvalidArgument for another address, or one too long for sun_path."""
+        address = str(self["listen"] or self.state_dir / "wherry.sock")
+        path = address.removeprefix("unix://")
+        if not path.startswith("/") or len(path.encode()) > 107:
+            raise errors.InvalidArgument(f"listen: {address!r} is not unix:///PATH of at most 107 bytes")
+        return Path(path)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of wherryd's command line."""
+    parser = argparse.ArgumentParser(
+        prog="wherryd",
+        description="Run and supervise OCI containers; containers outlive it.",
+        epilog="example: wherryd --runtime crun --log-format json --metrics-address 127.0.0.1:9323",
+    )
+    parser.add_argument("--version", action="version", version=f"wherryd {wherry.__version__}")
+    parser.add_argument("--config", metavar="FILE", help=f"TOML file with the keys below (default: {DEFAULT_FILE} if there)")
+    for name, key in KEYS.items():
+        shown = "" if key.default in ("", 0.0) else f" (default: {key.default})"
+        parser.add_argument(
+            f"--{name}", type=key.kind, choices=key.choices or None, help=key.help.replace("%", "%%") + shown
+        )
+    return parser
+
+
+def load(arguments: Sequence[str] | None = None) -> Config:
+    """Return the settings of a command line and its file. Raises InvalidArgument naming the key, NotFound for the file."""
+    given = vars(make_parser().parse_args(arguments))
+    values = {name: key.default for name, key in KEYS.items()}
+    file = Path(given["config"]) if given["config"] else DEFAULT_FILE
+    if given["config"] or file.exists():
+        values |= read_file(file)
+    for name in KEYS:
+        flag = given[name.replace("-", "_")]
+        if flag is not None:
+            values[name] = _check(f"--{name}", KEYS[name], flag)
+    return Config(values)
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """Return the settings in a TOML file; an unknown key is an error."""
+    try:
+        data = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise errors.NotFound(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:  # TOML or UTF-8
+        raise errors.InvalidArgument(f"cannot read {path}: {error}") from error
+    for name in data:
+        if name not in KEYS:
+            raise errors.InvalidArgument(f"{path}: unknown key {name!r}; known are {', '.join(KEYS)}")
+    return {name: _check(f"{path}: {name}", KEYS[name], value) for name, value in data.items()}
+
+
+def _check(where: str, key: Key, value: Any) -> Any:
+    if key.kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, key.kind) or isinstance(value, bool):
+        raise errors.InvalidArgument(f"{where}: {value!r} is not of type {key.kind.__name__}")
+    if key.choices and value not in key.choices:
+        raise errors.InvalidArgument(f"{where}: {value!r} is none of {', '.join(key.choices)}")
+    if key.kind in (int, float) and not key.low <= value <= 1e9:
+        raise errors.InvalidArgument(f"{where}: {value} is not between {key.low:g} and 1e9")
+    return value

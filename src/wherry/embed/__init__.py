@@ -1,0 +1,1 @@
+"""The supervisor in the caller's own event loop, without a daemon."""

@@ -1,0 +1,126 @@
+"""Control groups of both versions by their path below each hierarchy (cgroups(7))."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path("/sys/fs/cgroup")
+
+
+def read_mode() -> str:
+    """Return how this host mounts cgroups: `v2`, `hybrid`, `v1` or `none`."""
+    if (ROOT / "cgroup.controllers").exists():
+        return "v2"
+    if (ROOT / "unified" / "cgroup.controllers").exists():
+        return "hybrid"
+    return "v1" if any(ROOT.glob("*/cgroup.procs")) else "none"
+
+
+def hierarchies() -> list[Path]:
+    """Return the mount point of every hierarchy."""
+    if read_mode() == "v2":
+        return [ROOT]
+    return [path for path in sorted(ROOT.iterdir()) if path.is_dir() and not path.is_symlink()]
+
+
+def read_path(pid: int) -> str:
+    """Return the cgroup of `pid` relative to its hierarchies, "" when it is gone or in the root.
+
+    On version 1 that of the pids, memory or freezer controller, which the runtimes always make.
+    """
+    try:
+        lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+    except OSError:
+        return ""
+    found = ""
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if set(controllers.split(",")) & {"pids", "memory", "freezer"}:
+            return path if path != "/" else ""
+        if not controllers:
+            found = path
+    return found if found != "/" else ""
+
+
+def _directories(path: str) -> Iterator[Path]:
+    relative = path.strip("/")
+    if not relative or ".." in relative.split("/"):
+        return
+    for hierarchy in hierarchies():
+        directory = hierarchy / relative
+        if directory.is_dir():
+            yield directory
+
+
+def kill_all(path: str, timeout: float = 5.0) -> bool:
+    """Kill every process in the cgroup `path`, thawed first; return whether none is left after `timeout` seconds.
+
+    Blocks. A frozen cgroup of version 1 acts on SIGKILL only when thawed; that of version 2 at once.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        pids = set()
+        for directory in _directories(path):
+            _write(directory / "freezer.state", "THAWED")
+            _write(directory / "cgroup.kill", "1")
+            pids |= _read_pids(directory)
+        if not pids:
+            return True
+        if time.monotonic() > deadline:
+            return False
+        for pid in pids:
+            kill_one(pid, path)
+        time.sleep(0.005)
+
+
+def _read_pids(directory: Path) -> set[int]:
+    found: set[int] = set()
+    for parent, _, files in os.walk(directory):
+        if "cgroup.procs" in files:
+            try:
+                found |= {int(line) for line in Path(parent, "cgroup.procs").read_text().split()}
+            except OSError:
+                continue  # removed meanwhile
+    return found
+
+
+def kill_one(pid: int, path: str) -> None:
+    """Kill `pid` if it is in the cgroup `path`; the number may have been given to a stranger."""
+    try:
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        if path and read_path(pid).startswith(path):
+            signal.pidfd_send_signal(fd, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    finally:
+        os.close(fd)
+
+
+def _write(file: Path, text: str) -> None:
+    if file.exists():
+        try:
+            file.write_text(text)
+        except OSError:
+            pass  # removed meanwhile
+
+
+def remove(path: str) -> None:
+    """Remove the cgroup `path` and what is below it from every hierarchy. Raises OSError while it has processes."""
+    for directory in _directories(path):
+        for parent, _, _ in os.walk(directory, topdown=False):
+            try:
+                os.rmdir(parent)
+            except FileNotFoundError:
+                continue
+
+
+def exists(path: str) -> bool:
+    """Tell whether any hierarchy has the cgroup `path`."""
+    return any(True for _ in _directories(path))

@@ -1,0 +1,86 @@
+"""The system calls that the standard library of Python 3.11 lacks: the only ctypes in Wherry.
+
+The zygote imports this file before it freezes; it must import nothing but os and ctypes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+# linux/mount.h
+MS_RDONLY = 0x1
+MS_NOSUID = 0x2
+MS_NODEV = 0x4
+MS_NOEXEC = 0x8
+MS_BIND = 0x1000
+MS_REC = 0x4000
+MS_PRIVATE = 0x40000
+MS_SLAVE = 0x80000
+MNT_DETACH = 0x2
+# linux/sched.h
+CLONE_NEWNS = 0x00020000
+# linux/prctl.h
+PR_SET_PDEATHSIG = 1
+PR_SET_NAME = 15
+PR_SET_CHILD_SUBREAPER = 36
+PR_SET_THP_DISABLE = 41
+
+_libc.mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
+_libc.umount2.argtypes = (ctypes.c_char_p, ctypes.c_int)
+_libc.unshare.argtypes = (ctypes.c_int,)
+_libc.prctl.argtypes = (ctypes.c_int, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong)
+_libc.syscall.restype = ctypes.c_long
+
+
+def _error(path: str | None = None) -> OSError:
+    number = ctypes.get_errno()
+    return OSError(number, os.strerror(number), path) if path else OSError(number, os.strerror(number))
+
+
+def mount(source: str, target: str, fstype: str, flags: int = 0, data: str = "") -> None:
+    """Mount as mount(2); `flags` are MS_* bits, `data` the filesystem's own options."""
+    done = _libc.mount(os.fsencode(source), os.fsencode(target), os.fsencode(fstype), flags, os.fsencode(data) or None)
+    if done != 0:
+        raise _error(target)
+
+
+def umount(target: str, flags: int = 0) -> None:
+    """Unmount as umount2(2)."""
+    if _libc.umount2(os.fsencode(target), flags) != 0:
+        raise _error(target)
+
+
+def unshare(flags: int) -> None:
+    """Leave namespaces as unshare(2); `flags` are CLONE_* bits."""
+    if _libc.unshare(flags) != 0:
+        raise _error()
+
+
+def prctl(option: int, argument: int = 0) -> None:
+    """Call prctl(2) with one integer argument."""
+    if _libc.prctl(option, argument, 0, 0, 0) != 0:
+        raise _error()
+
+
+def set_name(name: bytes) -> None:
+    """Set the name that `ps -e` shows (15 bytes are kept, prctl(2) PR_SET_NAME)."""
+    buffer = ctypes.create_string_buffer(name[:15])
+    if _libc.prctl(PR_SET_NAME, ctypes.addressof(buffer), 0, 0, 0) != 0:
+        raise _error()
+
+
+def write_memory(address: int, data: bytes) -> None:
+    """Write `data` into this process's own memory (used for the argument area that `ps -f` shows)."""
+    ctypes.memmove(address, data, len(data))
+
+
+def syscall(number: int, *arguments: int | bytes) -> int:
+    """Make a raw system call; integers are passed as longs, bytes as pointers. Raises OSError."""
+    converted = [ctypes.c_char_p(item) if isinstance(item, bytes) else ctypes.c_long(item) for item in arguments]
+    result = int(_libc.syscall(ctypes.c_long(number), *converted))
+    if result < 0:
+        raise _error()
+    return result

@@ -1,0 +1,1 @@
+"""Frozen values that every part agrees on: ids, requests, status, events, the lifecycle table. No I/O."""

@@ -1,0 +1,84 @@
+"""Model values as plain JSON data and back, by the fields of their classes."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def to_plain(value: Any) -> Any:
+    """Return a model value as dicts, lists and scalars that `json` writes; fields at their default are left out."""
+    if dataclasses.is_dataclass(value):
+        plain = {}
+        for field in dataclasses.fields(value):
+            item = getattr(value, field.name)
+            if item != _default(field):
+                plain[field.name] = to_plain(item)
+        return plain
+    if isinstance(value, tuple | list):
+        return [to_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): to_plain(item) for key, item in value.items()}
+    return value
+
+
+def from_plain(cls: type[T], data: Any, where: str = "") -> T:
+    """Return the `cls` that `to_plain` gave. Raises ValueError naming the field for anything of another shape.
+
+    Unknown keys are passed over: a newer version may have written them.
+    """
+    if not isinstance(data, dict):
+        raise ValueError(f"{where or cls.__name__}: an object was expected")
+    hints = hints_of(cls)
+    values = {}
+    for field in dataclasses.fields(typing.cast(Any, cls)):
+        if field.name in data:
+            values[field.name] = _read(hints[field.name], data[field.name], f"{where}{field.name}")
+        elif _default(field) is dataclasses.MISSING:
+            raise ValueError(f"{where}{field.name}: missing")
+    return cls(**values)
+
+
+@functools.cache
+def hints_of(cls: type) -> dict[str, Any]:
+    """Return the resolved types of the fields of `cls`, without `| None`."""
+    return {name: strip_none(hint) for name, hint in typing.get_type_hints(cls).items()}
+
+
+def strip_none(hint: Any) -> Any:
+    """Return the type X of a hint `X | None`, and any other hint as it is."""
+    if isinstance(hint, types.UnionType):
+        return next(item for item in typing.get_args(hint) if item is not type(None))
+    return hint
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default
+
+
+def _read(hint: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        return from_plain(typing.cast(Any, hint), value, f"{where}.")
+    origin = typing.get_origin(hint)
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise ValueError(f"{where}: a list was expected")
+        item_hint = typing.get_args(hint)[0]
+        return tuple(_read(item_hint, item, f"{where}[{index}]") for index, item in enumerate(value))
+    if origin is Mapping:
+        if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
+            raise ValueError(f"{where}: an object of strings was expected")
+        return dict(value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        raise ValueError(f"{where}: {hint.__name__} was expected")
+    return value

@@ -1,0 +1,216 @@
+"""What can be asked of a container: the requests of the native API as values.
+
+Field names are those of `wire/wherry_v1.proto`; `wire/convert.py` maps one to the other by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from wherry.model import ids
+
+
+def _no_map() -> Mapping[str, str]:
+    return {}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """Where a root filesystem comes from.
+
+    `kind` is `host`, `rootfs` or `bundle`; `path` the absolute directory of the latter two; `here` an absolute
+    directory to show copy-on-write at its own path and as the working directory (not for `bundle`); `writable`
+    uses a `rootfs` directory as it is instead of copy-on-write.
+    """
+
+    kind: str = "host"
+    path: str = ""
+    here: str = ""
+    writable: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mount:
+    """One mount in the container: `type` is `bind` (source: absolute host path) or `tmpfs`."""
+
+    target: str
+    source: str = ""
+    type: str = "bind"
+    read_only: bool = False
+    options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ulimit:
+    """A resource limit as in setrlimit(2): `name` without the RLIMIT_ prefix, lower case (`nofile`)."""
+
+    name: str
+    soft: int
+    hard: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """Cgroup limits; None leaves one unset. `cpus` is a number of processors (0.5 is half of one)."""
+
+    memory_bytes: int | None = None
+    cpus: float | None = None
+    pids: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stdio:
+    """How a process's standard streams are carried.
+
+    `mode` is `managed` (log and attach socket), `fifo` (the paths below, made by the client; "" is /dev/null) or
+    `null`. `stdin_open` keeps a managed stdin open for attach; without it stdin is /dev/null. The log is rotated
+    before it passes `log_max_bytes` (0: the default, 16 MiB), `log_max_files` files are kept (0: the default, 4).
+    """
+
+    mode: str = "managed"
+    stdin_open: bool = False
+    stdin: str = ""
+    stdout: str = ""
+    stderr: str = ""
+    log_max_bytes: int = 0
+    log_max_files: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CreateRequest:
+    """Everything that makes a container. Equal requests for one id are the same container (Create is idempotent).
+
+    `env` holds NAME=VALUE strings; `user` is `NAME|UID[:NAME|GID]`; `network` is `none` or `host`; `stop_signal` a
+    name or number ("" is SIGTERM); `runtime` a name on PATH or a path ("" is the daemon's choice); `auto_remove`
+    deletes the container when it has ended.
+    """
+
+    id: str = ""
+    namespace: str = ids.DEFAULT_NAMESPACE
+    source: Source = Source()
+    args: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
+    workdir: str = ""
+    user: str = ""
+    hostname: str = ""
+    labels: Mapping[str, str] = field(default_factory=_no_map)
+    mounts: tuple[Mount, ...] = ()
+    read_only: bool = False
+    limits: Limits = Limits()
+    network: str = "none"
+    cap_add: tuple[str, ...] = ()
+    cap_drop: tuple[str, ...] = ()
+    privileged: bool = False
+    ulimits: tuple[Ulimit, ...] = ()
+    runtime: str = ""
+    stop_signal: str = ""
+    stdio: Stdio = Stdio()
+    auto_remove: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ContainerRef:
+    """Names a container."""
+
+    id: str
+    namespace: str = ids.DEFAULT_NAMESPACE
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProcessRef:
+    """Names a process of a container; `process` is `init` or an exec's id."""
+
+    id: str
+    namespace: str = ids.DEFAULT_NAMESPACE
+    process: str = ids.INIT
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExecRequest:
+    """A further process in a running container; unset fields are taken from the container's own process."""
+
+    id: str
+    namespace: str = ids.DEFAULT_NAMESPACE
+    process: str = ""
+    args: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
+    workdir: str = ""
+    user: str = ""
+    stdio: Stdio = Stdio()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KillRequest:
+    """Send `signal` (1 to 64) to one process, through its pidfd."""
+
+    id: str
+    namespace: str = ids.DEFAULT_NAMESPACE
+    process: str = ids.INIT
+    signal: int = 15
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StopRequest:
+    """Send the stop signal, wait `timeout` seconds, then SIGKILL."""
+
+    id: str
+    namespace: str = ids.DEFAULT_NAMESPACE
+    timeout: float = 10.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeleteRequest:
+    """Delete a container that has ended; `force` kills it first."""
+
+    id: str
+    namespace: str = ids.DEFAULT_NAMESPACE
+    force: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ListRequest:
+    """List containers; `namespace` "" means every namespace; `labels` must all match."""
+
+    namespace: str = ids.DEFAULT_NAMESPACE
+    labels: Mapping[str, str] = field(default_factory=_no_map)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LogsRequest:
+    """Read a managed log: from `since_ns` (Unix time in nanoseconds; 0: all), the last `tail` lines (-1: all)."""
+
+    id: str
+    namespace: str = ids.DEFAULT_NAMESPACE
+    process: str = ids.INIT
+    follow: bool = False
+    since_ns: int = 0
+    tail: int = -1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AttachRequest:
+    """Attach to managed stdio from `offset` in the log: 0 is the beginning, -1 is now."""
+
+    id: str
+    namespace: str = ids.DEFAULT_NAMESPACE
+    process: str = ids.INIT
+    offset: int = -1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SubscribeRequest:
+    """Events with a sequence number above `after` (-1: only new ones).
+
+    `filters` are alternatives per key and must hold for every key: `type`, `namespace`, `container`, `process`,
+    `label.NAME`, written KEY=VALUE.
+    """
+
+    after: int = -1
+    follow: bool = True
+    filters: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Empty:
+    """Nothing asked, or nothing to answer."""

@@ -1,0 +1,145 @@
+"""What makes a request impossible whatever the machine: every check that needs no disk."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from wherry import errors
+from wherry.model import ids, signals
+from wherry.model.request import CreateRequest, ExecRequest, Source, Stdio
+from wherry.oci import capabilities, environment, host, limits, mounts, text, users
+
+SOURCES = ("host", "rootfs", "bundle")
+NETWORKS = ("none", "host")
+_STDIO_MODES = ("managed", "fifo", "null")
+#: HOST_NAME_MAX (limits.h) is what sethostname(2) takes.
+MAX_HOSTNAME = 64
+_HOSTNAME = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_.-]{{0,{MAX_HOSTNAME - 1}}}")
+_MAX_LABELS = 256
+_MAX_LABEL_KEY = 256
+_MAX_LABEL_VALUE = 4096
+_MIN_LOG_BYTES = 64 * 1024
+_MAX_LOG_BYTES = 2**63 - 1
+_MAX_LOG_FILES = 1000
+#: What a bundle's own config.json says instead.
+_GENERATED = "args env workdir user hostname mounts read_only limits cap_add cap_drop privileged ulimits network"
+
+
+def validate(request: CreateRequest) -> None:
+    """Raise InvalidArgument for a request that can succeed nowhere; touches no file."""
+    if request.id:
+        ids.check("container id", request.id)
+    ids.check_namespace(request.namespace)
+    _check_source(request.source)
+    if request.source.kind == "bundle":
+        _check_taken(request)
+    elif not request.args:
+        raise errors.InvalidArgument(f"cannot create a container from {request.source.kind}: no command given")
+    _check_process(request.args, request.env, request.workdir, request.user)
+    if request.hostname and _HOSTNAME.fullmatch(request.hostname) is None:
+        raise errors.InvalidArgument(
+            f"hostname {text.shorten(request.hostname)} is not valid: 1 to {MAX_HOSTNAME} of A-Z a-z 0-9 _ . - are "
+            "allowed, the first not . or -"
+        )
+    _check_labels(request)
+    mounts.check(request.mounts)
+    limits.check(request.limits)
+    limits.check_ulimits(request.ulimits)
+    capabilities.check(request.cap_add, request.cap_drop)
+    if request.network not in NETWORKS:
+        raise errors.InvalidArgument(f"network {text.shorten(request.network)} is not valid: none and host are")
+    text.check_line("runtime", request.runtime, limit=text.MAX_PATH)
+    if request.stop_signal:
+        signals.parse(request.stop_signal)
+    _check_stdio(request.stdio)
+
+
+def validate_exec(request: ExecRequest) -> None:
+    """Raise InvalidArgument for an exec that can succeed in no container; touches no file."""
+    if not request.args:
+        raise errors.InvalidArgument(f"cannot exec in container {text.shorten(request.id)}: no command given")
+    _check_process(request.args, request.env, request.workdir, request.user)
+    _check_stdio(request.stdio)
+
+
+def _check_source(source: Source) -> None:
+    if source.kind not in SOURCES:
+        raise errors.InvalidArgument(
+            f"source {text.shorten(source.kind)} is not valid: the sources are {', '.join(SOURCES)}"
+        )
+    if source.kind != "host":
+        text.check_path(f"{source.kind} directory", source.path)
+    elif source.path:
+        raise errors.InvalidArgument(f"path {text.shorten(source.path)} is not valid here: source host has none")
+    if source.here:
+        here = text.check_path("here", source.here)
+        if source.kind == "bundle":
+            raise errors.InvalidArgument("here is not valid for a bundle: its config.json is taken as it is")
+        host.check_here(here, ())
+    if source.writable and source.kind != "rootfs":
+        raise errors.InvalidArgument(f"writable is not valid for source {source.kind}: only rootfs has it")
+
+
+def _check_taken(request: CreateRequest) -> None:
+    default = CreateRequest()
+    for name in _GENERATED.split():
+        if getattr(request, name) != getattr(default, name):
+            raise errors.InvalidArgument(f"{name} is not valid for a bundle: its config.json is taken as it is")
+
+
+def _check_process(args: Iterable[str], env: Iterable[str], workdir: str, user: str) -> None:
+    args, env = list(args), list(env)
+    for argument in args:
+        text.check("argument", argument)
+    if args and not args[0]:
+        raise errors.InvalidArgument("command '' is not valid: it is empty")
+    environment.check(env)
+    text.check_total("arguments and environment", (*args, *env))
+    if workdir:
+        check_workdir(workdir)
+    users.check(user)
+
+
+def check_workdir(workdir: str) -> str:
+    """Return the clean path `workdir`; raise InvalidArgument for one through a descriptor (CVE-2024-21626)."""
+    path = text.check_path("working directory", workdir)
+    if text.is_below(path, "/proc") or text.is_below(path, "/dev/fd"):
+        raise errors.InvalidArgument(
+            f"working directory {text.shorten(path)} is not valid: below /proc and /dev/fd it could lead out of the "
+            "container"
+        )
+    return path
+
+
+def _check_labels(request: CreateRequest) -> None:
+    if len(request.labels) > _MAX_LABELS:
+        raise errors.InvalidArgument(f"labels are not valid: {len(request.labels)}, the limit is {_MAX_LABELS}")
+    for key, value in request.labels.items():
+        if not key or "=" in key:
+            raise errors.InvalidArgument(f"label {text.shorten(key)} is not valid: it needs a name without '='")
+        text.check_line("label", key, limit=_MAX_LABEL_KEY)
+        text.check_line(f"value of label {key}:", value, limit=_MAX_LABEL_VALUE)
+
+
+def _check_stdio(stdio: Stdio) -> None:
+    if stdio.mode not in _STDIO_MODES:
+        raise errors.InvalidArgument(
+            f"stdio mode {text.shorten(stdio.mode)} is not valid: the modes are {', '.join(_STDIO_MODES)}"
+        )
+    for name in ("stdin", "stdout", "stderr"):
+        path = getattr(stdio, name)
+        if path and stdio.mode != "fifo":
+            raise errors.InvalidArgument(f"{name} {text.shorten(path)} is not valid: only stdio mode fifo has paths")
+        if path:
+            text.check_path(name, path)
+    if stdio.stdin_open and stdio.mode != "managed":
+        raise errors.InvalidArgument(f"stdin_open is not valid for stdio mode {stdio.mode}: only managed has it")
+    if stdio.log_max_bytes != 0 and not _MIN_LOG_BYTES <= stdio.log_max_bytes <= _MAX_LOG_BYTES:
+        raise errors.InvalidArgument(
+            f"log_max_bytes is not valid: 0 (the default) or {_MIN_LOG_BYTES} to {_MAX_LOG_BYTES} are allowed"
+        )
+    if stdio.log_max_files != 0 and not 2 <= stdio.log_max_files <= _MAX_LOG_FILES:
+        raise errors.InvalidArgument(
+            f"log_max_files is not valid: 0 (the default) or 2 to {_MAX_LOG_FILES} are allowed"
+        )

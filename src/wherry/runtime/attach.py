@@ -1,0 +1,131 @@
+"""A client of a shim's attach socket (protocol: `shim/attach.py`), made whole with the log.
+
+What the socket could not deliver, because we came late or were slow, is read from the log; so nothing is missed and
+nothing comes twice, as far back as the log is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from wherry import errors
+from wherry.model import status as st
+from wherry.runtime import log
+from wherry.runtime.process import Process
+
+#: Largest packet of a shim: one read of a pipe and its head.
+_PACKET = 65536 + 64
+#: Bytes of stdin sent in one packet.
+_INPUT = 32768
+_STREAMS = {b"O": "stdout", b"E": "stderr"}
+
+
+class Attachment:
+    """An open attach: iterate for the output, `write` for stdin. Must be closed."""
+
+    def __init__(self, process: Process, log_path: Path, offset: int) -> None:
+        self._name = process.id
+        self._log_path = log_path
+        self._position = offset
+        self._socket = _connect(process)
+
+    def __aiter__(self) -> AsyncIterator[st.Output]:
+        return self._outputs()
+
+    async def _outputs(self) -> AsyncIterator[st.Output]:
+        reader = log.Reader(self._log_path, max(self._position, 0))
+        try:
+            async for output in self._live(reader):
+                yield output
+            if self._position >= 0:
+                async for output in self._from_log(reader, None):
+                    yield output
+        finally:
+            reader.close()
+
+    async def _live(self, reader: log.Reader) -> AsyncIterator[st.Output]:
+        while (packet := await self._receive()) and self._socket is not None:
+            begin = int.from_bytes(packet[1:9], "big")
+            if packet[:1] == b"H":
+                if self._position < 0:
+                    self._position = begin
+                async for output in self._from_log(reader, begin):
+                    yield output
+                continue
+            end = int.from_bytes(packet[9:17], "big")
+            if begin < self._position and end != begin:
+                continue  # already read from the log
+            async for output in self._from_log(reader, begin):
+                yield output
+            # Bytes that could not be logged have no length in the log: begin == end.
+            self._position = max(self._position, end)
+            yield st.Output(stream=_STREAMS.get(packet[:1], ""), data=packet[17:], offset=self._position)
+
+    async def _from_log(self, reader: log.Reader, end: int | None) -> AsyncIterator[st.Output]:
+        """Yield what the log holds from our position up to `end`, or to its end now."""
+        reader.close()  # the position moved on by what came live
+        reader.position = self._position
+        while block := reader.read(end):
+            lost, reader.lost = reader.lost, 0
+            for chunk in log.parse_block(block):
+                yield st.Output(stream=chunk.stream, data=chunk.data, offset=self._position, dropped_bytes=lost)
+                lost = 0
+            self._position = reader.position
+            await asyncio.sleep(0)  # a long log must not hold up everybody else
+        self._position = reader.position
+
+    async def _receive(self) -> bytes:
+        if self._socket is None:
+            return b""
+        try:
+            return await asyncio.get_running_loop().sock_recv(self._socket, _PACKET)
+        except ConnectionError:
+            return b""
+
+    async def write(self, data: bytes) -> None:
+        """Deliver `data` to the process's stdin; waits while the process does not read."""
+        for start in range(0, len(data), _INPUT):
+            await self._send(b"I" + data[start : start + _INPUT])
+
+    async def close_stdin(self) -> None:
+        """Close the process's stdin after what was written."""
+        await self._send(b"C")
+
+    async def _send(self, packet: bytes) -> None:
+        if self._socket is None:
+            raise errors.FailedPrecondition(f"cannot write to process {self._name}: it has ended")
+        try:
+            await asyncio.get_running_loop().sock_sendall(self._socket, packet)
+        except (ConnectionError, OSError) as error:
+            raise errors.FailedPrecondition(f"cannot write to process {self._name}: it has ended") from error
+
+    def close(self) -> None:
+        """Leave; the process is not told."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+
+def _connect(process: Process) -> socket.socket | None:
+    """Return a connection to the shim of `process`, None when there is none any more."""
+    directory = process.open_directory()
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        # Blocking: a unix socket's connect waits only for room in the listener's queue. A stopped shim has 16 places.
+        sock.settimeout(1.0)
+        # Through /proc: a long id makes a path longer than the 108 bytes of sun_path (unix(7)).
+        sock.connect(f"/proc/self/fd/{directory}/attach.sock")
+        sock.setblocking(False)
+    except (FileNotFoundError, ConnectionError):
+        sock.close()
+        return None
+    except OSError as error:
+        sock.close()
+        raise errors.Unavailable(f"cannot attach to process {process.id}: its shim does not answer") from error
+    finally:
+        os.close(directory)
+    return sock

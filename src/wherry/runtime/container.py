@@ -1,0 +1,183 @@
+"""A container as a directory: the ancestor's `Container`, with the state it lacked.
+
+state.json keeps the ancestor's keys (v0-system 1.2) and adds ours: what was asked for, where the container is in its
+life, and what the daemon was about to do with it (`goal`), so that it can be finished or undone.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from wherry import errors
+from wherry.model import codec, ids
+from wherry.model.lifecycle import State
+from wherry.model.request import CreateRequest
+from wherry.runtime import record
+from wherry.runtime.process import Process
+
+#: Where torn and foreign files go, in the state directory.
+QUARANTINE = "quarantine"
+#: Prefix of directories that are being removed; a leading dot is never an id.
+TRASH = ".removed-"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Record:
+    """The durable state of one container.
+
+    `generation` tells this container from an earlier one of the same id. `goal` is `created` or `running`: what is
+    to be finished when the daemon dies half-way. `private_pid`: its processes end with `init` (pid_namespaces(7)).
+    """
+
+    generation: int
+    request: CreateRequest
+    state: str = State.CREATING.value
+    goal: str = State.CREATED.value
+    runtime: str = ""
+    bundle: str = ""
+    rootfs: str = ""
+    cgroup: str = ""
+    layer: str = ""
+    private_pid: bool = True
+    root_uid: int = 0
+    root_gid: int = 0
+    created_at_ns: int = 0
+    started_at_ns: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Directories:
+    """The two trees on disk (docs/protocol.md): `state` is lost at reboot, `root` is kept."""
+
+    state: Path
+    root: Path
+
+    @property
+    def journal(self) -> Path:
+        """The event journal."""
+        return self.root / "journal"
+
+    @property
+    def quarantine(self) -> Path:
+        """What could not be understood."""
+        return self.state / QUARANTINE
+
+    def container(self, namespace: str, container_id: str) -> Path:
+        """The directory of a container's state and processes."""
+        return self.state / namespace / container_id
+
+    def storage(self, namespace: str, container_id: str) -> Path:
+        """The directory of a container's bundle, writable layer and logs."""
+        return self.root / "containers" / namespace / container_id
+
+    def runtime_root(self, namespace: str, runtime: str) -> Path:
+        """The OCI runtime's own state directory (its --root); a leading dot is never an id."""
+        return self.state / namespace / f".{Path(runtime).name}"
+
+
+class Container:
+    """The directories of one container."""
+
+    def __init__(self, directories: Directories, namespace: str, container_id: str) -> None:
+        self.namespace = namespace
+        self.id = container_id
+        self.directory = directories.container(namespace, container_id)
+        self.storage = directories.storage(namespace, container_id)
+        self._quarantine = directories.quarantine
+
+    def create(self, saved: Record) -> None:
+        """Make both directories and state.json. Raises AlreadyExists when the id's directory is there."""
+        self.directory.parent.mkdir(mode=0o700, exist_ok=True)
+        try:
+            self.directory.mkdir(mode=0o700)
+        except FileExistsError as error:
+            raise errors.AlreadyExists(f"cannot create container {self.id}: {self.directory} exists") from error
+        self.save(saved)
+        if self.storage.exists():  # of a container that a reboot took
+            discard(self.storage)
+        self.storage.mkdir(mode=0o700, parents=True)
+
+    def save(self, saved: Record) -> None:
+        """Write state.json."""
+        request = saved.request
+        ancestors = {
+            "bundle": saved.bundle,
+            "labels": [f"{name}={value}" for name, value in request.labels.items()],
+            "stdin": request.stdio.stdin,
+            "stdout": request.stdio.stdout,
+            "stderr": request.stdio.stderr,
+            "runtime": saved.runtime,
+            "runtimeArgs": [],
+            "shim": "wherry-shim",
+            "noPivotRoot": False,
+        }
+        record.write_json(self.directory / "state.json", ancestors | codec.to_plain(saved))
+
+    def load(self) -> Record:
+        """Return what state.json holds. Raises DataLoss for a missing, torn, empty or foreign one."""
+        path = self.directory / "state.json"
+        try:
+            saved = codec.from_plain(Record, record.read_json(path))
+            State(saved.state)
+        except FileNotFoundError as error:
+            raise errors.DataLoss(f"cannot load container {self.id}: state.json is missing") from error
+        except ValueError as error:
+            raise errors.DataLoss(f"cannot read {path}: {error}") from error
+        return saved
+
+    def process_directory(self, process_id: str) -> Path:
+        """Return the directory of one process."""
+        return self.directory / process_id
+
+    def log_path(self, process_id: str) -> Path:
+        """Return the managed log of one process."""
+        return self.storage / f"{process_id}.log"
+
+    def process_ids(self) -> list[str]:
+        """Return the ids of all processes that have a directory."""
+        return [path.name for path in self.directory.iterdir() if path.is_dir() and ids.PATTERN.fullmatch(path.name)]
+
+    def load_process(self, process_id: str) -> Process:
+        """Return a process after a restart. Raises DataLoss."""
+        return Process.load(self.process_directory(process_id))
+
+    def remove_process(self, process_id: str) -> None:
+        """Remove the directory and the logs of one process."""
+        discard(self.process_directory(process_id))
+        for path in self.storage.glob(f"{process_id}.log*"):
+            path.unlink(missing_ok=True)
+
+    def quarantine(self, path: Path) -> None:
+        """Move a file that cannot be understood out of the way."""
+        move_aside(path, self._quarantine)
+
+
+def move_aside(path: Path, quarantine: Path) -> Path:
+    """Move `path` into the quarantine directory under a name that is free, and return where it is now."""
+    quarantine.mkdir(mode=0o700, exist_ok=True)
+    for number in range(10_000):
+        target = quarantine / f"{path.parent.name}-{path.name}.{number}"
+        if not target.exists():
+            break
+    shutil.move(path, target)
+    return target
+
+
+def discard(directory: Path) -> None:
+    """Remove a directory tree so that its name is free at once, and a half-removed one is known as such."""
+    trash = directory.with_name(f"{TRASH}{directory.name}")
+    number = 0
+    while True:
+        try:
+            directory.rename(trash)
+            break
+        except FileNotFoundError:
+            return
+        except OSError:  # an earlier one of the same name is still being removed
+            number += 1
+            trash = directory.with_name(f"{TRASH}{directory.name}.{number}")
+            if number > 1000:
+                raise
+    shutil.rmtree(trash, ignore_errors=False)

@@ -1,0 +1,132 @@
+"""The OCI runtime as its command line: pure argv builders, its words as errors, and the calls the daemon makes.
+
+`create` and `exec` are called by the shim, so that the process becomes its child; the rest by the daemon. The command
+line is that of runc(8), which crun shares.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wherry import errors
+from wherry.runtime import spawn
+
+#: (what the runtime says, what it means); the first that matches counts. Seen with crun 1.8.1 and runc 1.1.5.
+_MEANINGS: tuple[tuple[re.Pattern[str], type[errors.WherryError]], ...] = (
+    (re.compile(r"executable file .* not found in \$PATH"), errors.CommandNotFound),
+    (re.compile(r'exec: "[^"]*": stat .*: no such file or directory'), errors.CommandNotFound),
+    (re.compile(r'exec: "[^"]*": (permission denied|is a directory)'), errors.CommandNotExecutable),
+    (re.compile(r"open executable: (Permission denied|Operation not permitted)"), errors.CommandNotExecutable),
+    (re.compile(r"exec format error", re.IGNORECASE), errors.CommandNotExecutable),
+    (re.compile(r"container .* already exists|container with id exists", re.IGNORECASE), errors.AlreadyExists),
+    (re.compile(r"does not exist|container not running|no such process", re.IGNORECASE), errors.FailedPrecondition),
+)
+
+
+def words(log: bytes, output: str = "") -> str:
+    """Return what the runtime says went wrong: the last error of its JSON log, else the last line it printed."""
+    found = ""
+    for line in log[-spawn.MAX_OUTPUT :].splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(entry, dict) and entry.get("level") == "error":
+            found = str(entry.get("msg", ""))
+    if not found:
+        lines = [line for line in output.splitlines() if line.strip()]
+        found = lines[-1] if lines else ""
+    return " ".join(found.split())[:2048]
+
+
+def failure(what: str, status: int, said: str) -> errors.WherryError:
+    """Return the error for a runtime that ended with `status` and `said` something, while we wanted `what`."""
+    if status == 0:
+        text = f"cannot {what}: the runtime ended with status 0, but made no process"
+        return errors.RuntimeFailed(f"{text}: {said}" if said else text)
+    for pattern, cls in _MEANINGS:
+        if pattern.search(said):
+            return cls(f"cannot {what}: {said}")
+    how = f"signal {-status}" if status < 0 else f"status {status}"
+    return errors.RuntimeFailed(f"cannot {what}: the runtime ended with {how}: {said or 'it gave no reason'}")
+
+
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """One OCI runtime with one state directory: `path` is absolute, `root` its --root, `timeout` seconds per call."""
+
+    path: str
+    root: Path
+    timeout: float = 30.0
+
+    def _argv(self, log: Path | None, *arguments: str) -> list[str]:
+        logging = ["--log", str(log), "--log-format", "json"] if log else []
+        return [self.path, "--root", str(self.root), *logging, *arguments]
+
+    def create_argv(self, container_id: str, bundle: str, process: Path) -> list[str]:
+        """Return the command that creates a container; `process` is the directory of its init."""
+        pid_file = str(process / "pid")
+        return self._argv(process / "log.json", "create", "--bundle", bundle, "--pid-file", pid_file, container_id)
+
+    def exec_argv(self, container_id: str, process: Path) -> list[str]:
+        """Return the command that starts a further process from `process`/process.json.
+
+        The whole OCI process, numeric user included, goes in the file: options of exec have lied (CVE-2026-30892).
+        """
+        files = ["--process", str(process / "process.json"), "--pid-file", str(process / "pid")]
+        return self._argv(process / "log.json", "exec", "--detach", *files, container_id)
+
+    def kill_all_argv(self, container_id: str) -> list[str]:
+        """Return the command that kills every process of a container without a pid namespace of its own."""
+        return self._argv(None, "kill", "--all", container_id, "KILL")
+
+    def has(self, container_id: str) -> bool:
+        """Tell whether the runtime keeps state of that container."""
+        return (self.root / container_id).exists()
+
+    async def start(self, container_id: str, process: Path) -> None:
+        """Let a created container run. Raises RuntimeFailed or a more telling error with the runtime's words."""
+        log = process / "log.json"
+        await self._call(f"start container {container_id}", log, self._argv(log, "start", container_id))
+
+    async def delete(self, container_id: str) -> None:
+        """Remove what the runtime keeps of a container, killing it if need be; nothing there is fine."""
+        if not self.has(container_id):
+            return
+        result = await spawn.run(self._argv(None, "delete", "--force", container_id), timeout=self.timeout)
+        if result.status != 0 and self.has(container_id):
+            raise failure(f"delete container {container_id}", result.status, words(b"", result.output))
+
+    async def state(self, container_id: str) -> str:
+        """Return the runtime's own status of a container (`created`, `running`, `stopped`, ...), "" when unknown to it."""
+        result = await spawn.run(self._argv(None, "state", container_id), timeout=self.timeout)
+        if result.status != 0:
+            return ""
+        try:
+            state: Any = json.loads(result.output)
+        except ValueError:
+            return ""
+        return str(state.get("status", "")) if isinstance(state, dict) else ""
+
+    async def _call(self, what: str, log: Path, argv: Sequence[str]) -> None:
+        result = await spawn.run(argv, timeout=self.timeout)
+        if result.status != 0:
+            raise failure(what, result.status, words(read_log(log), result.output))
+
+
+def read_log(path: Path) -> bytes:
+    """Return the runtime's JSON log, empty when there is none; only the end of an absurdly long one."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - spawn.MAX_OUTPUT))
+            return file.read(spawn.MAX_OUTPUT)
+    except OSError:
+        return b""
+
+
+

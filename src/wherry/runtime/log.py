@@ -1,0 +1,181 @@
+"""The reader of managed logs (format and file names: `shim/log.py`), across rotation, while they are written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from wherry.model import status as st
+
+#: Bytes of log read at a time.
+BLOCK = 256 * 1024
+
+
+def parse_entry(line: bytes) -> tuple[bytes, str, bytes]:
+    """Return the time, the stream and the bytes (with their line end, if it is a whole line) of one log entry.
+
+    Raises ValueError for anything else.
+    """
+    time, stream, tag, data = line.split(b" ", 3)
+    if tag not in (b"F", b"P") or stream not in (b"stdout", b"stderr"):
+        raise ValueError(f"not a log entry: {line[:64]!r}")
+    return time, stream.decode(), data + b"\n" if tag == b"F" else data
+
+
+def parse_time(time: bytes) -> int:
+    """Return an RFC 3339 time with nine digits of fraction as Unix nanoseconds."""
+    text = time.decode("ascii")
+    seconds = datetime.strptime(text[:19], "%Y-%m-%dT%H:%M:%S").replace(tzinfo=UTC)
+    return int(seconds.timestamp()) * 1_000_000_000 + int(text[20:29])
+
+
+def format_time(time_ns: int) -> bytes:
+    """Return Unix nanoseconds as the log writes them; the texts sort as the times do."""
+    seconds, rest = divmod(max(time_ns, 0), 1_000_000_000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z".encode()
+
+
+def parse_block(block: bytes, since: bytes = b"") -> Iterator[st.LogChunk]:
+    """Yield the entries of whole lines, those of one read of the shim (one time and stream) together.
+
+    A line that is not an entry is passed over: somebody else wrote it. Entries before `since` are left out.
+    """
+    current: tuple[bytes, str] | None = None
+    pieces: list[bytes] = []
+    for line in block.split(b"\n"):
+        try:
+            time, stream, data = parse_entry(line)
+        except ValueError:
+            continue
+        if time < since:
+            continue
+        if (time, stream) != current:
+            if current is not None:
+                yield _chunk(current, pieces)
+            current, pieces = (time, stream), []
+        pieces.append(data)
+    if current is not None:
+        yield _chunk(current, pieces)
+
+
+def _chunk(key: tuple[bytes, str], pieces: list[bytes]) -> st.LogChunk:
+    try:
+        time_ns = parse_time(key[0])
+    except ValueError:
+        time_ns = 0
+    return st.LogChunk(stream=key[1], time_ns=time_ns, data=b"".join(pieces))
+
+
+class Reader:
+    """Reads one log from a position on. Blocking, but only on local files. Must be closed."""
+
+    def __init__(self, path: Path, position: int = 0) -> None:
+        self._path = path
+        self.position = position
+        #: Bytes of log that were rotated away before they could be read.
+        self.lost = 0
+        self._fd = -1
+        self._start = 0
+
+    def read(self, end: int | None = None) -> bytes:
+        """Return whole lines from the position on, at most BLOCK bytes and not beyond `end`; empty: none there now."""
+        while True:
+            if self._fd < 0 and not self._open():
+                return b""
+            wanted = BLOCK if end is None else min(BLOCK, end - self.position)
+            if wanted <= 0:
+                return b""
+            block = os.pread(self._fd, wanted, self.position - self._start)
+            block = block[: block.rfind(b"\n") + 1]
+            if block:
+                self.position += len(block)
+                return block
+            if self._is_current():
+                return b""
+            # Rotated. What was written between our read and the rotation is read first.
+            size = os.fstat(self._fd).st_size
+            if self._start + size <= self.position:
+                self.close()
+
+    def _is_current(self) -> bool:
+        try:
+            return self._path.stat().st_ino == os.fstat(self._fd).st_ino
+        except FileNotFoundError:
+            return True  # all of it is being deleted; there is no more
+
+    def _open(self) -> bool:
+        """Open the file that holds the position; return whether there is one."""
+        while True:
+            try:
+                current = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            except FileNotFoundError:
+                return False
+            rotated = list_rotated(self._path)
+            start = 0
+            if rotated:
+                last_start, last = rotated[-1]
+                try:
+                    status = last.stat()
+                except FileNotFoundError:  # rotated away meanwhile
+                    os.close(current)
+                    continue
+                if status.st_ino == os.fstat(current).st_ino:  # rotated between the two looks
+                    os.close(current)
+                    continue
+                start = last_start + status.st_size
+            return self._choose(current, start, rotated)
+
+    def _choose(self, current: int, start: int, rotated: list[tuple[int, Path]]) -> bool:
+        self._fd, self._start = current, start
+        for file_start, path in reversed(rotated):
+            if self.position >= self._start:
+                break
+            try:
+                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            except FileNotFoundError:
+                break
+            os.close(self._fd)
+            self._fd, self._start = fd, file_start
+        if self.position < self._start:
+            self.lost += self._start - self.position
+            self.position = self._start
+        return True
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def list_rotated(path: Path) -> list[tuple[int, Path]]:
+    """Return the rotated files of a log with the position of their first byte, oldest first."""
+    found = []
+    for item in path.parent.glob(f"{path.name}.*"):
+        suffix = item.name[len(path.name) + 1 :]
+        if suffix.isdigit():
+            found.append((int(suffix), item))
+    return sorted(found)
+
+
+def find_tail(path: Path, lines: int) -> int:
+    """Return the position at which the last `lines` lines begin; an unfinished last line counts as one."""
+    files = list_rotated(path)
+    files.append((files[-1][0] + files[-1][1].stat().st_size if files else 0, path))
+    seen = 0
+    last = True
+    for start, file in reversed(files):
+        content = file.read_bytes()
+        end = len(content)
+        while end > 0:
+            begin = content.rfind(b"\n", 0, end - 1) + 1
+            # An F entry ends a line, so all behind it is one line more than the F entries seen.
+            if content[begin:end].split(b" ", 3)[2:3] == [b"F"] or last:
+                if seen == lines:
+                    return start + end
+                seen += 1
+            last = False
+            end = begin
+    return files[0][0]

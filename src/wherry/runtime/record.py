@@ -1,0 +1,69 @@
+"""Small files that are read back: written beside and renamed, read with a bound."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+from wherry import errors
+
+#: Larger files in the state directory are not ours.
+MAX_BYTES = 4 * 1024 * 1024
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `path` so that a reader, or the next boot of this program, finds the old or the new content, never a part."""
+    new = path.with_name(f".{path.name}.new")
+    fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(fd, rest) :]
+    finally:
+        os.close(fd)
+    new.rename(path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as one JSON object and a line end."""
+    write_bytes(path, (json.dumps(value, separators=(",", ":")) + "\n").encode())
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the content of a regular file. Raises FileNotFoundError, or DataLoss for what cannot be ours."""
+    # Non-blocking and no link: a FIFO or a link put in its place must not hold or mislead us.
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise errors.DataLoss(f"cannot read {path}: {error.strerror}") from error
+    with open(fd, "rb") as file:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
+            raise errors.DataLoss(f"cannot read {path}: not a regular file of at most {MAX_BYTES} bytes")
+        return file.read()
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object in `path`. Raises FileNotFoundError, or DataLoss for a torn, empty or foreign file."""
+    try:
+        value = json.loads(read_bytes(path))
+    except ValueError as error:
+        raise errors.DataLoss(f"cannot read {path}: {error}") from error
+    except RecursionError as error:
+        raise errors.DataLoss(f"cannot read {path}: nested too deep") from error
+    if not isinstance(value, dict):
+        raise errors.DataLoss(f"cannot read {path}: a JSON object was expected")
+    return value
+
+
+def read_number(path: Path) -> int | None:
+    """Return the decimal number in `path`; None when the file is missing, empty or something else."""
+    try:
+        return int(read_bytes(path).decode("ascii"))
+    except (FileNotFoundError, ValueError, errors.DataLoss):
+        return None

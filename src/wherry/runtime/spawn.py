@@ -1,0 +1,113 @@
+"""The one place where the daemon starts a program and waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from wherry import errors
+
+#: Output kept of a program; more is read and thrown away, so that it never blocks on us.
+MAX_OUTPUT = 65536
+#: Children that somebody here waits for; a reaper of orphans leaves them alone.
+owned: set[int] = set()
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a program ended: `status` as of os.waitstatus_to_exitcode (negative: a signal), and what it printed."""
+
+    status: int
+    output: str
+
+
+class _Output:
+    """Collects what comes out of a pipe, up to MAX_OUTPUT."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self.data = b""
+        asyncio.get_running_loop().add_reader(fd, self._read)
+
+    def _read(self) -> None:
+        try:
+            piece = os.read(self.fd, MAX_OUTPUT)
+        except BlockingIOError:
+            return
+        if piece:
+            self.data += piece[: MAX_OUTPUT - len(self.data)]
+        else:
+            asyncio.get_running_loop().remove_reader(self.fd)
+
+    def close(self) -> None:
+        self._read()  # what was written before the end; a descendant may hold the pipe open, so no wait for its end
+        asyncio.get_running_loop().remove_reader(self.fd)
+        os.close(self.fd)
+
+
+async def run(argv: Sequence[str], *, timeout: float) -> Result:
+    """Run a program to its end, at most `timeout` seconds, with /dev/null as stdin.
+
+    Raises NotFound or PermissionDenied when it cannot be executed, DeadlineExceeded after killing its process group.
+    """
+    ours, theirs = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    output = _Output(ours)
+    try:
+        try:
+            pid = start(argv, {1: theirs, 2: theirs})
+        finally:
+            os.close(theirs)
+        status = await _wait(pid, timeout)
+    except TimeoutError as error:
+        raise errors.DeadlineExceeded(f"cannot run {argv[0]}: it did not end within {timeout:g} s") from error
+    finally:
+        output.close()
+    return Result(status, output.data.decode(errors="replace"))
+
+
+def start(argv: Sequence[str], streams: dict[int, int]) -> int:
+    """Start a program in a process group of its own and return its pid; `streams` maps its descriptors to ours.
+
+    The caller waits for it, and takes it out of `owned` then.
+    """
+    null: list[tuple[object, ...]] = [
+        (os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1, 2) if fd not in streams
+    ]
+    given: list[tuple[object, ...]] = [(os.POSIX_SPAWN_DUP2, source, fd) for fd, source in streams.items()]
+    try:
+        # vfork inside: nothing of this large process is copied. Every other descriptor is close-on-exec (PEP 446).
+        # Python ignores SIGPIPE, and an ignored signal would stay so in the container.
+        pid = os.posix_spawn(
+            argv[0], argv, os.environ, file_actions=null + given, setpgroup=0, setsigdef=[signal.SIGPIPE]
+        )
+        owned.add(pid)
+        return pid
+    except PermissionError as error:
+        raise errors.PermissionDenied(f"cannot execute {argv[0]}: {error.strerror}") from error
+    except FileNotFoundError as error:
+        raise errors.NotFound(f"cannot execute {argv[0]}: {error.strerror}") from error
+    except OSError as error:
+        raise errors.FailedPrecondition(f"cannot execute {argv[0]}: {error.strerror}") from error
+
+
+async def _wait(pid: int, timeout: float) -> int:
+    """Wait for the end of our child and reap it; whatever ends the wait early kills its process group first."""
+    loop = asyncio.get_running_loop()
+    pidfd = os.pidfd_open(pid)
+    ended = loop.create_future()
+    loop.add_reader(pidfd, lambda: ended.done() or ended.set_result(None))
+    try:
+        async with asyncio.timeout(timeout):
+            await ended
+    except BaseException:
+        os.killpg(pid, signal.SIGKILL)
+        raise
+    finally:
+        loop.remove_reader(pidfd)
+        os.close(pidfd)
+        _, status = os.waitpid(pid, 0)  # ended, or killed an instant ago
+        owned.discard(pid)
+    return os.waitstatus_to_exitcode(status)

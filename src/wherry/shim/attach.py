@@ -1,0 +1,102 @@
+"""The attach socket of one process: any number of clients get its output and may write its stdin.
+
+SEQPACKET, so a message is a packet. To the client: `H` and the end of the log when the client was accepted; `O` or `E`
+(stdout, stderr), where the bytes begin and end in the log, and the bytes. Positions are 8 bytes, big-endian. From the
+client: `I` and bytes for stdin; `C` closes stdin.
+
+Nothing is queued here. A client that does not keep up misses packets, sees it from the positions, and reads what it
+missed from the log; so no client can make a shim grow or a container wait.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import struct
+
+#: Clients of one process at a time; further ones are refused by closing their connection.
+MAX_CLIENTS = 64
+#: Largest packet from a client.
+MAX_INPUT = 65536
+
+
+class Attach:
+    """Listens in the current directory and serves its clients from the shim's one loop."""
+
+    __slots__ = ("_epoll", "_listener", "clients")
+
+    def __init__(self, epoll: select.epoll) -> None:
+        self._epoll = epoll
+        self.clients: dict[int, socket.socket] = {}
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+        # Relative: the path of a long id is longer than the 108 bytes of sun_path (unix(7)).
+        self._listener.bind("attach.sock")
+        os.chmod("attach.sock", 0o600)
+        self._listener.listen(16)
+        epoll.register(self._listener.fileno(), select.EPOLLIN)
+
+    @property
+    def fd(self) -> int:
+        """The listener's descriptor."""
+        return self._listener.fileno()
+
+    def accept(self, end: int) -> None:
+        """Accept one client and tell it the end of the log; others than root and our own user are refused."""
+        try:
+            client, _ = self._listener.accept()
+        except OSError:  # gone again, or no descriptor free: the client sees a closed connection and may retry
+            return
+        credentials = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        _, uid, _ = struct.unpack("3i", credentials)
+        if uid not in (0, os.geteuid()) or len(self.clients) >= MAX_CLIENTS:
+            client.close()
+            return
+        client.setblocking(False)
+        self.clients[client.fileno()] = client
+        self._epoll.register(client.fileno(), select.EPOLLIN)
+        self._send(client, b"H" + end.to_bytes(8, "big"))
+
+    def receive(self, fd: int) -> bytes:
+        """Return one packet of the client `fd`; empty when there is none or the client is gone."""
+        try:
+            packet = self.clients[fd].recv(MAX_INPUT)
+        except BlockingIOError:
+            return b""
+        except OSError:
+            packet = b""
+        if not packet:
+            self.drop(fd)
+        return packet
+
+    def send(self, kind: bytes, begin: int, end: int, data: bytes) -> None:
+        """Send output to every client that has room for it."""
+        packet = kind + begin.to_bytes(8, "big") + end.to_bytes(8, "big") + data
+        for client in list(self.clients.values()):
+            self._send(client, packet)
+
+    def _send(self, client: socket.socket, packet: bytes) -> None:
+        try:
+            client.send(packet)
+        except BlockingIOError:
+            pass  # it will see the gap
+        except OSError:
+            self.drop(client.fileno())
+
+    def hold_input(self, held: bool) -> None:
+        """Stop reading, or read again, what clients send: stdin is full."""
+        for fd in self.clients:
+            self._epoll.modify(fd, 0 if held else select.EPOLLIN)
+
+    def drop(self, fd: int) -> None:
+        """Forget a client."""
+        self._epoll.unregister(fd)
+        self.clients.pop(fd).close()
+
+    def close(self) -> None:
+        """Close every client and the listener, and remove the socket."""
+        for fd in list(self.clients):
+            self.drop(fd)
+        self._epoll.unregister(self._listener.fileno())
+        self._listener.close()
+        os.unlink("attach.sock")

@@ -1,0 +1,113 @@
+"""The writer of managed logs: CRI log format, rotated here, at line boundaries.
+
+Format: kubernetes/design-proposals "CRI: Log Management for Container Stdio Streams":
+`<RFC 3339 time, nanoseconds> <stdout|stderr> <F|P> <bytes>\\n`, P for a piece without a line end.
+
+Positions are counted over the whole log, rotated files included. The current file is PATH; a rotated one is
+PATH.<position of its first byte>, so a listing of the directory tells where everything lies.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+
+
+class Log:
+    """Writes one process's output. Never raises for a full or failing disk: counts what it drops, and says so."""
+
+    __slots__ = ("_fd", "_max_bytes", "_max_files", "_path", "_second", "_second_text", "_start", "_unsaid", "_why", "dropped_bytes", "end")
+
+    def __init__(self, path: str, max_bytes: int, max_files: int) -> None:
+        self._path = path
+        self._max_bytes = max_bytes
+        self._max_files = max_files
+        self._second = -1
+        self._second_text = ""
+        self._start = 0
+        self.end = 0
+        self.dropped_bytes = 0
+        self._unsaid = 0
+        self._why = ""
+        self._fd = os.open(path, _APPEND, 0o600)
+
+    def write(self, stream: str, data: bytes) -> None:
+        """Append what was read from `stream` in one go; `end` moves on by what was written."""
+        prefix = self._prefix(stream)
+        entries = format_entries(prefix, data)
+        if self._unsaid:
+            words = f"{self._prefix('stderr')}F wherry: {self._unsaid} bytes of output dropped: {self._why}\n"
+            entries = words.encode() + entries
+        try:
+            self._append(entries)
+            self._unsaid = 0
+        except OSError as error:
+            self.dropped_bytes += len(data)
+            self._unsaid += len(data)
+            self._why = error.strerror
+
+    def close(self) -> None:
+        """Close the current file."""
+        os.close(self._fd)
+        self._fd = -1
+
+    def _prefix(self, stream: str) -> str:
+        now = time.time_ns()
+        second = now // 1_000_000_000
+        if second != self._second:
+            self._second = second
+            self._second_text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        return f"{self._second_text}.{now % 1_000_000_000:09d}Z {stream} "
+
+    def _append(self, entries: bytes) -> None:
+        while entries:
+            room = self._start + self._max_bytes - self.end
+            cut = len(entries) if len(entries) <= room else entries.rfind(b"\n", 0, max(room, 0)) + 1
+            if cut == 0 and self.end > self._start:
+                self._rotate()
+                continue
+            if cut == 0:  # one entry longer than a whole file
+                cut = entries.index(b"\n") + 1
+            self._write_all(entries[:cut])
+            entries = entries[cut:]
+
+    def _write_all(self, entries: bytes) -> None:
+        rest = memoryview(entries)
+        try:
+            while rest:
+                rest = rest[os.write(self._fd, rest) :]
+        except OSError:
+            # A full disk takes a part of it; what is read back must end at a line.
+            os.ftruncate(self._fd, self.end - self._start)
+            raise
+        self.end += len(entries)
+
+    def _rotate(self) -> None:
+        os.rename(self._path, f"{self._path}.{self._start:020d}")
+        fd = os.open(self._path, _APPEND, 0o600)
+        os.close(self._fd)
+        self._fd = fd
+        self._start = self.end
+        directory, name = os.path.split(self._path)
+        rotated = sorted(item for item in os.listdir(directory) if is_rotated(item, name))
+        for item in rotated[: len(rotated) - (self._max_files - 1)]:
+            os.unlink(f"{directory}/{item}")
+
+
+def is_rotated(item: str, name: str) -> bool:
+    """Tell whether the file name `item` is a rotated file of the log `name`."""
+    return item.startswith(name + ".") and item[len(name) + 1 :].isdigit()
+
+
+def format_entries(prefix: str, data: bytes) -> bytes:
+    """Return `data` as log entries, each line behind `prefix` ("TIME STREAM "); the last piece may be partial."""
+    full = f"{prefix}F ".encode()
+    cut = data.rfind(b"\n")
+    entries = b""
+    if cut >= 0:
+        entries = full + data[:cut].replace(b"\n", b"\n" + full) + b"\n"
+    if cut + 1 < len(data):
+        entries += f"{prefix}P ".encode() + data[cut + 1 :] + b"\n"
+    return entries

@@ -1,0 +1,171 @@
+"""What a shim reads and writes in the directory of its process (its current directory), and how it starts a program.
+
+Formats: v0-system 1.2 for pid, starttime and exitStatus; exit.json is ours. JSON is written by hand: numbers and one
+fixed word need no encoder.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+from wherry.linux import libc
+
+TYPE_CHECKING = False  # `typing` has no place in a shim
+if TYPE_CHECKING:
+    from resource import struct_rusage as Usage
+
+_exit: dict[str, int] = {}
+
+
+def write_file(name: str, text: str) -> None:
+    """Write a small file that is read back: beside, then renamed, so that it is whole or not there."""
+    fd = os.open(f".{name}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)
+    os.rename(f".{name}.new", name)
+
+
+def open_words() -> None:
+    """Let standard error be shim.log."""
+    fd = os.open("shim.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    os.dup2(fd, 2)
+    os.close(fd)
+
+
+def write_words(text: str) -> None:
+    """Add a line to shim.log."""
+    try:
+        os.write(2, f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {text}\n".encode())
+    except OSError:
+        pass  # nobody left to tell
+
+
+def one_line(text: str) -> str:
+    """Return `text` without line ends, for the reply of one line."""
+    return " ".join(text.split())
+
+
+def tell(fd: int, line: str) -> None:
+    """Write one line to wherryd, which may be gone."""
+    try:
+        os.write(fd, line.encode("utf-8", "surrogateescape") + b"\n")
+    except OSError:
+        pass
+
+
+def spawn(argv: list[str], streams: list[int]) -> int:
+    """Start a program in a process group of its own, with `streams` as 0, 1 and 2; it dies with this shim."""
+    shim = os.getpid()
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        os.setpgid(0, 0)
+        libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != shim:
+            os._exit(1)
+        signal.set_wakeup_fd(-1)
+        # Python ignores SIGPIPE, and what is ignored stays so across exec.
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        for number, fd in enumerate(streams):
+            os.dup2(fd, number)
+        os.execv(argv[0], argv)
+    except OSError as error:
+        write_words(f"cannot execute {argv[0]}: {error.strerror}")
+    finally:
+        os._exit(127)
+
+
+def kill_group(leader: int) -> None:
+    """Kill the process group that `spawn` made."""
+    if leader:
+        try:
+            os.killpg(leader, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+
+def read_pid(name: str) -> int:
+    """Return the process id in a file the runtime wrote, 0 when it is missing or absurd."""
+    try:
+        with open(name, "rb") as file:
+            return max(0, int(file.read(32)))
+    except (OSError, ValueError):
+        return 0
+
+
+def is_child(pid: int) -> bool:
+    """Tell whether `pid` is our child; it is not reaped by this."""
+    try:
+        return pid > 0 and bool(os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) or True)
+    except ChildProcessError:
+        return False
+
+
+def write_starttime(pid: int) -> None:
+    """Write field 22 of /proc/PID/stat, which with the pid names a process for ever (proc(5))."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            write_file("starttime", file.read().rpartition(b") ")[2].split()[19].decode())
+    except OSError:
+        pass  # ended already
+
+
+def find_oom_file(pid: int) -> str:
+    """Return the file that counts OOM kills in the cgroup of `pid`, "" when there is none (cgroups(7))."""
+    try:
+        with open(f"/proc/{pid}/cgroup", "rb") as file:
+            lines = file.read().decode().splitlines()
+    except OSError:
+        return ""
+    found = ""
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if "memory" in controllers.split(","):
+            return f"/sys/fs/cgroup/memory{path}/memory.oom_control"
+        if not controllers:
+            found = f"/sys/fs/cgroup{path}/memory.events"
+    return found
+
+
+def is_oom(path: str) -> bool:
+    """Tell whether the kernel has killed for memory there: `oom_kill N`, N > 0, in both cgroup versions."""
+    try:
+        with open(path, "rb") as file:
+            lines = file.read().split(b"\n")
+    except OSError:
+        return False
+    return any(line.startswith(b"oom_kill ") and line != b"oom_kill 0" for line in lines)
+
+
+def write_exit(status: int, signal_number: int, oom: bool, usage: Usage) -> None:
+    """Write exit.json: the exit record, on disk before anybody is told."""
+    _exit["status"] = status
+    _exit["signal"] = signal_number
+    _exit["exited_at_ns"] = time.time_ns()
+    _exit["oom"] = int(oom)
+    _exit["user_cpu_us"] = round(usage.ru_utime * 1e6)
+    _exit["system_cpu_us"] = round(usage.ru_stime * 1e6)
+    _exit["max_rss_bytes"] = usage.ru_maxrss * 1024
+    _write_exit()
+
+
+def add_dropped(count: int) -> None:
+    """Add to exit.json how many bytes of output could not be logged."""
+    _exit["dropped_bytes"] = count
+    _write_exit()
+
+
+def _write_exit() -> None:
+    words = {"oom": ("false", "true")}
+    fields = (f'"{key}": {words[key][value] if key in words else value}' for key, value in _exit.items())
+    write_file("exit.json", "{" + ", ".join(fields) + "}\n")
+
+
+def write_exit_status() -> None:
+    """Write exitStatus, the decimal status alone."""
+    write_file("exitStatus", str(_exit["status"]))

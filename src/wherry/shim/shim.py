@@ -1,0 +1,393 @@
+"""The shim: one per container process, its parent, the keeper of its output, the writer of its exit record.
+
+Order of an end (docs/protocol.md): exit.json -> the rest of a dead init's processes killed -> output drained, bounded
+-> exitStatus -> the exit FIFO hangs up. Whatever dies in between, the next reader of the directory knows enough.
+
+Nothing may be imported here after the fork: the package on disk may be another one by then, or gone.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+
+from wherry.linux import libc
+from wherry.model import frame
+from wherry.shim import attach, log, record, stdio, wakeup
+
+#: Bytes taken from a pipe at a time: its whole capacity (pipe(7)).
+READ_BYTES = 65536
+#: How long a dead init's output may stay open in somebody's hands before the exit is told all the same, seconds.
+DRAIN_INIT = 2.0
+#: How long the output of a dead exec's children is still collected after its exit was told, seconds.
+DRAIN_EXEC = 5.0
+#: How long the runtime may take to kill what is left of a container without a pid namespace of its own, seconds.
+SWEEP = 5.0
+
+_argument_area = (0, 0)
+
+
+def learn_argument_area() -> None:
+    """Remember where `ps -f` reads this process's arguments (proc(5): arg_start and arg_end)."""
+    global _argument_area
+    with open("/proc/self/stat", "rb") as file:
+        numbers = file.read().rpartition(b") ")[2].split()
+    _argument_area = (int(numbers[45]), int(numbers[46]))
+
+
+def _show_as(text: str) -> None:
+    start, end = _argument_area
+    if start:
+        libc.write_memory(start, text.encode()[: end - start - 1].ljust(end - start, b"\0"))
+
+
+def main(packet: bytes, exit_fd: int, reply_fd: int) -> None:
+    """Be the shim that `packet` asks for, from the fork to the end."""
+    os.setsid()
+    libc.set_name(b"wherry-shim")
+    libc.prctl(libc.PR_SET_CHILD_SUBREAPER, 1)
+    for low, high in _gaps(exit_fd, reply_fd):
+        os.closerange(low, high)
+    shim = None
+    try:
+        shim = Shim(frame.parse_frame(packet), exit_fd, reply_fd)
+        shim.run()
+    except BaseException as error:  # noqa: BLE001 - the last frame of this process: whatever it is, say it
+        record.write_words(describe(error))
+        if shim is None or not shim.has_reported:
+            record.tell(reply_fd, f"E {_class_of(error)} shim: {record.one_line(str(error))}")
+        raise
+
+
+def _gaps(*keep: int) -> list[tuple[int, int]]:
+    edges = [2, *sorted(keep), 1 << 20]
+    return [(low + 1, high) for low, high in zip(edges, edges[1:], strict=False) if low + 1 < high]
+
+
+def _class_of(error: BaseException) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "NotFound"
+    if isinstance(error, PermissionError):
+        return "PermissionDenied"
+    if isinstance(error, OSError) and error.errno == 0:
+        return "InvalidArgument"
+    return "Internal"
+
+
+def describe(error: BaseException) -> str:
+    """Return an error with its places; the `traceback` module is not worth its memory here."""
+    places = []
+    trace = error.__traceback__
+    while trace is not None:
+        places.append(f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}")
+        trace = trace.tb_next
+    return f"{type(error).__name__}: {error} at {' '.join(places)}"
+
+
+class Shim:
+    """One container process and all that is kept for it. The current directory is the process's."""
+
+    __slots__ = (
+        "_attach", "_control", "_deadline", "_ends", "_epoll", "_exit_fd", "_job", "_log", "_oom_path", "_pending",
+        "_phase", "_pid", "_reply_fd", "_runtime", "_stdio", "_stray", "_wake", "has_reported",
+    )  # fmt: skip
+
+    def __init__(self, job: dict[str, list[str]], exit_fd: int, reply_fd: int) -> None:
+        self._job = job
+        self._exit_fd = exit_fd
+        self._reply_fd = reply_fd
+        self.has_reported = False
+        self._phase = "creating"  # then running, sweeping, draining, lingering, ended
+        self._deadline = 0.0
+        self._runtime = 0
+        self._pid = 0
+        self._stray: dict[int, tuple[int, record.Usage]] = {}
+        self._pending = b""
+        self._ends = False  # stdin is to be closed once _pending is written
+        self._oom_path = ""
+        self._log: log.Log | None = None
+        self._attach: attach.Attach | None = None
+        self._stdio = stdio.Stdio()
+        self._control = -1
+        self._wake = wakeup.Wakeup()
+        self._epoll = select.epoll()
+
+    def _one(self, key: str, default: str = "") -> str:
+        return self._job.get(key, [default])[0]
+
+    @property
+    def _is_init(self) -> bool:
+        return self._one("init") == "1"
+
+    # -- the beginning ------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Create the process through the runtime, keep it, and leave when it and its output have ended."""
+        os.chdir(self._one("directory"))
+        record.open_words()
+        _show_as(f"wherry-shim {self._one('name')}")
+        record.tell(self._reply_fd, f"S {os.getpid()}")
+        record.write_file("shim.pid", str(os.getpid()))
+        self._control = os.open("control", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._epoll.register(self._wake.fd, select.EPOLLIN)
+        self._epoll.register(self._control, select.EPOLLIN)
+        self._open_stdio()
+        self._mount()
+        self._deadline = time.monotonic() + float(self._one("timeout", "30"))
+        self._runtime = record.spawn(self._job["argv"], self._stdio.child)
+        self._stdio.close_child()
+        while self._phase != "ended":
+            self._turn()
+        self._finish()
+
+    def _open_stdio(self) -> None:
+        if self._one("stdio") == "managed":
+            owner = (int(self._one("root_uid", "0")), int(self._one("root_gid", "0")))
+            self._stdio.open_managed(self._one("stdin_open") == "1", owner)
+            self._log = log.Log(self._one("log"), int(self._one("log_max_bytes")), int(self._one("log_max_files")))
+            self._attach = attach.Attach(self._epoll)
+            for fd in self._stdio.outputs:
+                self._epoll.register(fd, select.EPOLLIN)
+        else:
+            self._stdio.open_fifos(self._one("stdin"), self._one("stdout"), self._one("stderr"))
+
+    def _mount(self) -> None:
+        """Build the root filesystem where only this shim and its container see it: nothing to leak on the host."""
+        mounts = self._job.get("mount", [])
+        if not mounts:
+            return
+        libc.unshare(libc.CLONE_NEWNS)
+        # Slave, not private: what the host unmounts must not be kept busy by us.
+        libc.mount("none", "/", "none", libc.MS_REC | libc.MS_SLAVE)
+        for item in mounts:
+            source, target, fstype, flags, data = item.split(frame.PART)
+            if fstype == "mkdir":
+                os.mkdir(target)
+                os.chmod(target, int(flags))
+            else:
+                libc.mount(source, target, fstype, int(flags), data)
+
+    # -- the loop -----------------------------------------------------------------------------------------------------
+
+    def _turn(self) -> None:
+        timeout = -1.0
+        if self._deadline:
+            timeout = max(0.0, self._deadline - time.monotonic())
+        for fd, events in self._epoll.poll(timeout):
+            self._dispatch(fd, events)
+        if self._deadline and time.monotonic() >= self._deadline and self._phase != "ended":
+            self._on_deadline()
+
+    def _dispatch(self, fd: int, events: int) -> None:
+        if fd == self._wake.fd:
+            self._wake.drain()
+            self._reap()
+        elif fd in self._stdio.outputs:
+            self._read_output(fd)
+        elif fd == self._control:
+            self._read_control()
+        elif fd == self._stdio.stdin:
+            self._write_stdin()
+        elif self._attach is None:
+            return
+        elif fd == self._attach.fd:
+            self._attach.accept(self._log.end if self._log else 0)
+        elif fd in self._attach.clients:  # else it was dropped by an earlier event of this batch
+            if events & (select.EPOLLHUP | select.EPOLLERR) and not events & select.EPOLLIN:
+                self._attach.drop(fd)
+            else:
+                self._read_client(fd)
+
+    def _on_deadline(self) -> None:
+        self._deadline = 0.0
+        if self._phase == "creating":
+            record.kill_group(self._runtime)
+            self._report("E DeadlineExceeded the runtime did not create the process in time")
+        elif self._phase == "sweeping":
+            record.kill_group(self._runtime)
+            self._drain()
+        elif self._phase == "draining":
+            self._tell_exit()
+            self._phase = "ended"
+        elif self._phase == "lingering":
+            self._phase = "ended"
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if pid == self._pid:
+                self._on_exit(status, usage)
+            elif pid == self._runtime:
+                self._on_runtime_end(status)
+            elif self._phase == "creating":
+                # Perhaps the container's process, faster than the news of its creation.
+                self._stray[pid] = (status, usage)
+
+    # -- creation -----------------------------------------------------------------------------------------------------
+
+    def _on_runtime_end(self, status: int) -> None:
+        self._runtime = 0
+        if self._phase == "sweeping":
+            self._drain()
+            return
+        self._deadline = 0.0
+        if self.has_reported:  # the deadline has spoken
+            self._phase = "ended"
+            return
+        code = os.waitstatus_to_exitcode(status)
+        if code != 0:
+            self._report(f"E RuntimeFailed {code}")
+            self._phase = "ended"
+            return
+        self._adopt()
+
+    def _adopt(self) -> None:
+        """Take the process that the runtime has made as our own child."""
+        pid = record.read_pid("pid")
+        if pid not in self._stray and not record.is_child(pid):
+            self._report("E RuntimeFailed 0")
+            self._phase = "ended"
+            return
+        record.write_starttime(pid)
+        if self._is_init:
+            self._oom_path = record.find_oom_file(pid)
+        self._pid = pid
+        self._phase = "running"
+        self._report(f"C {pid}")
+        if pid in self._stray:
+            self._on_exit(*self._stray[pid])
+        self._stray.clear()
+
+    def _report(self, line: str) -> None:
+        if not self.has_reported:
+            self.has_reported = True
+            record.tell(self._reply_fd, line)
+            os.close(self._reply_fd)
+
+    # -- streams ------------------------------------------------------------------------------------------------------
+
+    def _read_output(self, fd: int) -> bool:
+        """Take one piece of output; return False when there is none now, or no more ever."""
+        try:
+            data = os.read(fd, READ_BYTES)
+        except BlockingIOError:
+            return False
+        if not data:
+            self._epoll.unregister(fd)
+            self._stdio.close_output(fd)
+            if not self._stdio.outputs:
+                self._on_drained()
+            return False
+        stream = self._stdio.outputs[fd]
+        assert self._log is not None and self._attach is not None
+        begin = self._log.end
+        self._log.write(stream, data)
+        if self._attach.clients:
+            self._attach.send(b"O" if stream == "stdout" else b"E", begin, self._log.end, data)
+        return True
+
+    def _read_client(self, fd: int) -> None:
+        assert self._attach is not None
+        packet = self._attach.receive(fd)
+        if packet[:1] == b"I" and self._stdio.stdin >= 0 and not self._ends:
+            self._pending += packet[1:]
+            self._write_stdin()
+        elif packet[:1] == b"C":
+            self._close_stdin()
+
+    def _write_stdin(self) -> None:
+        waiting = False
+        try:
+            while self._pending:
+                self._pending = self._pending[os.write(self._stdio.stdin, self._pending) :]
+        except BlockingIOError:
+            waiting = True
+        except OSError:  # EPIPE: nobody will ever read it
+            self._pending = b""
+            self._ends = True
+        self._hold_input(waiting)
+        if self._ends and not self._pending:
+            self._stdio.close_stdin()
+
+    def _hold_input(self, held: bool) -> None:
+        """Let clients wait while the process does not read, instead of keeping their bytes here without bound."""
+        try:
+            if held:
+                self._epoll.register(self._stdio.stdin, select.EPOLLOUT)
+            else:
+                self._epoll.unregister(self._stdio.stdin)
+        except (FileExistsError, FileNotFoundError):
+            return  # as it was
+        if self._attach is not None:
+            self._attach.hold_input(held)
+
+    def _close_stdin(self) -> None:
+        """Close stdin, with the bytes already taken delivered first."""
+        if self._stdio.stdin >= 0:
+            self._ends = True
+            self._write_stdin()
+
+    def _read_control(self) -> None:
+        for line in os.read(self._control, 4096).split(b"\n"):
+            # `0 0 0` closes stdin; `1 <width> <height>` resizes (v0-system 2.2). Anything else is nobody's request.
+            if line == b"0 0 0":
+                self._close_stdin()
+
+    # -- the end ------------------------------------------------------------------------------------------------------
+
+    def _on_exit(self, status: int, usage: record.Usage) -> None:
+        code = os.waitstatus_to_exitcode(status)
+        signal_number = -code if code < 0 else 0
+        record.write_exit(128 + signal_number if signal_number else code, signal_number, record.is_oom(self._oom_path), usage)
+        sweep = self._job.get("sweep", [])
+        if self._is_init and sweep:
+            self._phase = "sweeping"
+            self._deadline = time.monotonic() + SWEEP
+            self._runtime = record.spawn(sweep, [])
+        else:
+            self._drain()
+
+    def _drain(self) -> None:
+        """Take what is in the pipes now; then wait for their end, a bounded time."""
+        self._phase = "draining"
+        self._deadline = time.monotonic() + (DRAIN_INIT if self._is_init else DRAIN_EXEC)
+        if not self._stdio.outputs:
+            self._on_drained()
+            return
+        for fd in list(self._stdio.outputs):
+            # Bounded by the capacity of a pipe: a child that writes on and on must not keep the exit from being told.
+            for _ in range(2):
+                if not self._read_output(fd):
+                    break
+        if self._phase == "draining" and not self._is_init:
+            self._tell_exit()
+            self._phase = "lingering"
+
+    def _on_drained(self) -> None:
+        if self._phase == "draining":
+            self._tell_exit()
+        if self._phase in ("draining", "lingering"):
+            self._phase = "ended"
+
+    def _tell_exit(self) -> None:
+        if self._log is not None and self._log.dropped_bytes:
+            record.add_dropped(self._log.dropped_bytes)
+        record.write_exit_status()
+        os.close(self._exit_fd)
+
+    def _finish(self) -> None:
+        if self._attach is not None:
+            self._attach.close()
+        if self._log is not None:
+            self._log.close()
+        self._stdio.close()
+        for fd in (self._control, self._epoll.fileno()):
+            os.close(fd)
+        self._wake.close()
+

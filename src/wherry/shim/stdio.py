@@ -1,0 +1,110 @@
+"""The three standard streams of a process: pipes of the shim, FIFOs of a client, or /dev/null.
+
+Whichever it is, `child` holds what the runtime gets as 0, 1 and 2, and the rest stays in the shim.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+
+class Stdio:
+    """Open streams. `stdin` is the shim's write end (-1: none); `outputs` maps read ends to stream names."""
+
+    __slots__ = ("_keepers", "child", "outputs", "stdin")
+
+    def __init__(self) -> None:
+        self.child: list[int] = []
+        self.stdin = -1
+        self.outputs: dict[int, str] = {}
+        self._keepers: list[int] = []
+
+    def open_managed(self, stdin_open: bool, owner: tuple[int, int]) -> None:
+        """Make pipes owned by `owner`, the host's uid and gid of the container's root; no stdin is /dev/null."""
+        if stdin_open:
+            theirs, self.stdin = os.pipe2(os.O_CLOEXEC)
+            os.set_blocking(self.stdin, False)
+            os.fchown(theirs, *owner)
+        else:
+            theirs = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+        self.child.append(theirs)
+        for name in ("stdout", "stderr"):
+            ours, theirs = os.pipe2(os.O_CLOEXEC)
+            os.set_blocking(ours, False)
+            os.fchown(theirs, *owner)
+            self.child.append(theirs)
+            self.outputs[ours] = name
+
+    def open_fifos(self, stdin: str, stdout: str, stderr: str) -> None:
+        """Open the client's FIFOs ("" is /dev/null) so that no open and no later write waits for a client."""
+        self._open_input(stdin)
+        for path in (stdout, stderr):
+            self._open_output(path)
+
+    def _open_input(self, path: str) -> None:
+        if not path:
+            self.child.append(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC))
+            return
+        handle, is_fifo = _open_handle(path)
+        try:
+            again = f"/proc/self/fd/{handle}"
+            if is_fifo:
+                # Read-write first: it needs no peer. Then the child's end has a writer and ours has a reader.
+                both = os.open(again, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+                self.child.append(os.open(again, os.O_RDONLY | os.O_CLOEXEC))
+                # Kept so that the process sees no end of file while clients come and go, until CloseStdin.
+                self.stdin = os.open(again, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+                os.close(both)
+            else:
+                self.child.append(os.open(again, os.O_RDONLY | os.O_CLOEXEC))
+        finally:
+            os.close(handle)
+
+    def _open_output(self, path: str) -> None:
+        handle, is_fifo = _open_handle(path or "/dev/null")
+        try:
+            again = f"/proc/self/fd/{handle}"
+            if is_fifo:
+                # Kept until the process ends: without a reader its writes would fail with EPIPE, and without a writer
+                # a client that comes back would wait in open(2) (v0 345c9f2).
+                self._keepers.append(os.open(again, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC))
+            self.child.append(os.open(again, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC))
+        finally:
+            os.close(handle)
+
+    def close_child(self) -> None:
+        """Close the child's ends once the runtime has them, so that end of file means every holder is gone."""
+        for fd in self.child:
+            os.close(fd)
+        self.child.clear()
+
+    def close_output(self, fd: int) -> None:
+        """Close one read end."""
+        del self.outputs[fd]
+        os.close(fd)
+
+    def close_stdin(self) -> None:
+        """Close our end of stdin; what is in the pipe is still delivered."""
+        if self.stdin >= 0:
+            os.close(self.stdin)
+            self.stdin = -1
+
+    def close(self) -> None:
+        """Close everything."""
+        self.close_child()
+        self.close_stdin()
+        for fd in (*self.outputs, *self._keepers):
+            os.close(fd)
+        self.outputs.clear()
+        self._keepers.clear()
+
+
+def _open_handle(path: str) -> tuple[int, bool]:
+    """Return an O_PATH descriptor and whether it is a FIFO; the path may be replaced meanwhile, the handle cannot."""
+    handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    mode = os.fstat(handle).st_mode
+    if stat.S_ISFIFO(mode) or stat.S_ISREG(mode) or stat.S_ISCHR(mode):
+        return handle, stat.S_ISFIFO(mode)
+    os.close(handle)
+    raise OSError(0, "is neither a FIFO, a file nor a character device", path)

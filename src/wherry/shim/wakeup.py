@@ -1,0 +1,38 @@
+"""Signals of a single-threaded program as bytes in a pipe, so that one poll waits for everything."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+#: What must not end a zygote or a shim: all that is usually sent to a whole session or service.
+DEAF_TO = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+
+
+def nothing(_number: int, _frame: object) -> None:
+    """Handle a signal by doing nothing."""
+
+
+class Wakeup:
+    """Makes `fd` readable whenever a child has ended (SIGCHLD)."""
+
+    __slots__ = ("_write", "fd")
+
+    def __init__(self) -> None:
+        self.fd, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.signal(signal.SIGCHLD, nothing)
+        signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+
+    def drain(self) -> None:
+        """Empty the pipe; to be called before looking for children, so that no later one is missed."""
+        try:
+            while len(os.read(self.fd, 512)) == 512:
+                pass
+        except BlockingIOError:
+            pass
+
+    def close(self) -> None:
+        """Stop, and close both ends."""
+        signal.set_wakeup_fd(-1)
+        os.close(self.fd)
+        os.close(self._write)

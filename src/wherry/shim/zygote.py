@@ -1,0 +1,102 @@
+"""The zygote: warm once, frozen, one thread, then only forks.
+
+It is a child subreaper: when a shim is killed, its container process becomes the zygote's child and is reaped here,
+also on machines whose PID 1 does not reap. When wherryd goes away it takes no more requests and stays just long
+enough to reap the shims it has.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import select
+import signal
+import socket
+import sys
+
+from wherry.linux import libc
+from wherry.model import frame
+from wherry.shim import rehearsal, shim, wakeup
+
+#: exit FIFO's write end, reply pipe's write end
+FDS_PER_REQUEST = 2
+
+
+def main(fd: int) -> None:
+    """Serve requests on the SEQPACKET socket `fd` until its other end is closed and no shim is left."""
+    libc.set_name(b"wherry-zygote")
+    libc.prctl(libc.PR_SET_CHILD_SUBREAPER, 1)
+    # A daemon in the foreground gets the terminal's ctrl-c; its zygote must not. A handler instead of SIG_IGN, because
+    # an ignored signal stays ignored across exec, in the runtime and in the container.
+    for number in wakeup.DEAF_TO:
+        signal.signal(number, wakeup.nothing)
+    shim.learn_argument_area()
+    rehearsal.run()
+    # No gc.collect() here: the holes it makes in pages would be filled, and so copied, after each fork.
+    gc.disable()
+    gc.freeze()
+    requests = socket.socket(fileno=fd)
+    requests.send(b"ready")
+    _serve(requests)
+
+
+def _serve(requests: socket.socket) -> None:
+    children: set[int] = set()
+    wake = wakeup.Wakeup()
+    poll = select.poll()
+    poll.register(wake.fd, select.POLLIN)
+    poll.register(requests.fileno(), select.POLLIN)
+    listening = True
+    while listening or children:
+        for ready, _ in poll.poll():
+            if ready == wake.fd:
+                wake.drain()
+                _reap(children)
+            elif listening and not _take(requests, wake, children):
+                poll.unregister(requests.fileno())
+                requests.close()
+                listening = False
+
+
+def _reap(children: set[int]) -> None:
+    while True:
+        try:
+            pid, _ = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+        children.discard(pid)
+
+
+def _take(requests: socket.socket, wake: wakeup.Wakeup, children: set[int]) -> bool:
+    """Take one request and fork its shim; return False when wherryd is gone."""
+    try:
+        packet, fds, _, _ = socket.recv_fds(requests, frame.MAX_BYTES + 1, FDS_PER_REQUEST)
+    except ConnectionError:
+        return False
+    if not packet and not fds:
+        return False
+    try:
+        if len(fds) == FDS_PER_REQUEST:
+            children.add(_fork(packet, fds, requests, wake))
+    finally:
+        for fd in fds:
+            os.close(fd)
+    return True
+
+
+def _fork(packet: bytes, fds: list[int], requests: socket.socket, wake: wakeup.Wakeup) -> int:
+    try:
+        pid = os.fork()
+    except OSError as error:
+        os.write(fds[1], f"E Unavailable cannot fork a shim: {error.strerror}\n".encode())
+        return 0
+    if pid:
+        return pid
+    try:
+        requests.detach()
+        shim.main(packet, fds[0], fds[1])
+    finally:
+        # Not sys.exit: the zygote's frames below must never run in a shim.
+        os._exit(1 if sys.exc_info()[0] else 0)

@@ -1,0 +1,1 @@
+"""Live containers: exits, journal, recovery. Knows neither gRPC nor protobuf."""

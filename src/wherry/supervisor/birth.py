@@ -1,0 +1,235 @@
+"""How containers and execs come to be. Each step leaves on disk what recovery needs to finish or undo it."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+from wherry import errors
+from wherry.linux import cgroup
+from wherry.model import codec, frame, ids
+from wherry.model import request as req
+from wherry.model.lifecycle import Change, State
+from wherry.oci import bundle
+from wherry.runtime import driver as drivers
+from wherry.runtime import log
+from wherry.runtime.process import Process
+from wherry.supervisor import death, failpoint
+from wherry.supervisor.core import Core
+from wherry.supervisor.live import EXTRA, LiveContainer, LiveProcess
+
+LOG_MAX_BYTES = 16 * 1024 * 1024
+LOG_MAX_FILES = 4
+#: Finished execs whose record and log are kept per container.
+KEPT_EXECS = 64
+
+
+async def create(core: Core, live: LiveContainer) -> None:
+    """Make a registered container; on failure nothing is left of it, on disk or in memory."""
+    try:
+        async with live.lock, core.starts:
+            await _create(core, live)
+    except BaseException as error:
+        live.failure = error if isinstance(error, errors.WherryError) else errors.Internal(
+            f"cannot create container {live.id}: {error}"
+        )
+        await death.undo(core, live)
+        raise live.failure from error
+    finally:
+        live.made.set()
+
+
+async def _create(core: Core, live: LiveContainer) -> None:
+    request = live.saved.request
+    runtime = await core.runtimes.resolve(request.runtime)
+    await core.thread(live.disk.create, live.saved)
+    failpoint.hit("create.recorded")
+    prepared = await core.thread(
+        bundle.prepare,
+        request,
+        live.disk.storage,
+        cgroups_path=f"/wherry~{live.id[:100]}~{live.saved.generation:x}",
+        hidden=(core.settings.state_dir, core.settings.root_dir),
+    )
+    live.save(
+        runtime=runtime,
+        bundle=prepared.bundle,
+        rootfs=prepared.rootfs,
+        cgroup=prepared.cgroups_path,
+        layer=prepared.layer,
+        private_pid=prepared.private_pid,
+        root_uid=prepared.root_uid,
+        root_gid=prepared.root_gid,
+    )
+    failpoint.hit("create.prepared")
+    init = LiveProcess(ids.INIT, process_spec(live, prepared.process, request.stdio, False), State.CREATING)
+    live.processes[ids.INIT] = init
+    init.disk = Process.create(live.disk.process_directory(ids.INIT), init.spec)
+    failpoint.hit("create.directory")
+    fields = _job(core, live, init)
+    fields["mount"] = [frame.PART.join(str(part) for part in mount) for mount in prepared.mounts]
+    fields["argv"] = core.driver(live).create_argv(live.id, prepared.bundle, init.disk.directory)
+    if not prepared.private_pid:
+        fields["sweep"] = core.driver(live).kill_all_argv(live.id)
+    core.driver(live).root.mkdir(mode=0o700, exist_ok=True)
+    init.pid = await _spawn(core, live, init, fields, f"create container {live.id}")
+    failpoint.hit("create.spawned")
+    await created(core, live, init)
+
+
+async def created(core: Core, live: LiveContainer, init: LiveProcess) -> None:
+    """Record that the container's process exists, and begin to watch it."""
+    live.change(
+        Change.CREATED, created_at_ns=time.time_ns(), cgroup=live.saved.cgroup or cgroup.read_path(init.pid)
+    )
+    init.state = State.CREATED
+    failpoint.hit("create.saved")
+    await core.emit(live, "create", process="")
+    death.watch(core, live, init)
+
+
+def process_spec(live: LiveContainer, process: dict[str, Any], stdio: req.Stdio, is_exec: bool) -> dict[str, Any]:
+    """Return process.json: the OCI process with the ancestor's keys (v0-system 1.2) and ours."""
+    return process | {
+        "exec": is_exec,
+        "containerdStdin": stdio.stdin,
+        "containerdStdout": stdio.stdout,
+        "containerdStderr": stdio.stderr,
+        "runtimeArgs": [],
+        "noPivotRoot": False,
+        "checkpoint": "",
+        "rootUID": live.saved.root_uid,
+        "rootGID": live.saved.root_gid,
+        EXTRA: {"stdio": codec.to_plain(stdio), "created_at_ns": time.time_ns()},
+    }
+
+
+def _job(core: Core, live: LiveContainer, process: LiveProcess) -> dict[str, list[str]]:
+    """Return what the zygote is asked for (docs/protocol.md), but for `argv` and `mount`."""
+    stdio = process.stdio
+    values = {
+        "name": f"{live.disk.namespace}/{live.id}/{process.id}",
+        "directory": str(process.opened().directory),
+        "init": "1" if process.id == ids.INIT else "0",
+        "stdio": "managed" if stdio.mode == "managed" else "fifo",
+        "stdin": stdio.stdin,
+        "stdout": stdio.stdout,
+        "stderr": stdio.stderr,
+        "stdin_open": "1" if stdio.stdin_open else "0",
+        "log": str(live.disk.log_path(process.id)),
+        "log_max_bytes": str(stdio.log_max_bytes or LOG_MAX_BYTES),
+        "log_max_files": str(stdio.log_max_files or LOG_MAX_FILES),
+        "root_uid": str(live.saved.root_uid),
+        "root_gid": str(live.saved.root_gid),
+        "timeout": str(core.settings.start_timeout),
+    }
+    return {key: [value] for key, value in values.items()}
+
+
+async def _spawn(
+    core: Core, live: LiveContainer, process: LiveProcess, fields: dict[str, list[str]], what: str
+) -> int:
+    disk = process.opened()
+    exit_fd = disk.open_exit_writer()
+    try:
+        return await core.zygote.spawn_shim(fields, exit_fd, core.settings.start_timeout)
+    except errors.RuntimeFailed as error:
+        printed = _tail(live, process)
+        raise drivers.failure(what, int(error.message), drivers.words(drivers.read_log(disk.directory / "log.json"), printed)) from None
+    except errors.WherryError as error:
+        raise type(error)(f"cannot {what}: {error.message}") from error
+    finally:
+        os.close(exit_fd)
+
+
+def _tail(live: LiveContainer, process: LiveProcess) -> str:
+    """Return the end of what the runtime printed: until its process runs, the log holds nothing else."""
+    try:
+        block = live.disk.log_path(process.id).read_bytes()[-8192:]
+    except OSError:
+        return ""
+    return b"".join(chunk.data for chunk in log.parse_block(block)).decode(errors="replace")
+
+
+async def start(core: Core, live: LiveContainer) -> None:
+    """Let a created container run. When the runtime fails, the container is ended and the error tells why."""
+    async with live.lock:
+        live.check(Change.STARTED)
+        init = live.process(ids.INIT)
+        live.save(goal=State.RUNNING.value)
+        failpoint.hit("start.recorded")
+        try:
+            await core.driver(live).start(live.id, init.opened().directory)
+        except errors.WherryError:
+            await core.thread(death.kill_now, live, init)
+            raise
+        failpoint.hit("start.started")
+        await started(core, live, init)
+
+
+async def started(core: Core, live: LiveContainer, init: LiveProcess) -> None:
+    """Record that the container runs."""
+    now = time.time_ns()
+    live.change(Change.STARTED, started_at_ns=now, goal=State.RUNNING.value)
+    init.state = State.RUNNING
+    init.started_at_ns = now
+    failpoint.hit("start.saved")
+    await core.emit(live, "start", process=ids.INIT, pid=init.pid)
+    failpoint.hit("start.journaled")
+
+
+async def exec(core: Core, live: LiveContainer, process: LiveProcess, request: req.ExecRequest) -> None:
+    """Start a registered exec; on failure nothing is left of it."""
+    try:
+        async with core.starts:
+            await _exec(core, live, process, request)
+    except BaseException as error:
+        await undo_exec(core, live, process)
+        if isinstance(error, errors.WherryError) or not isinstance(error, Exception):
+            raise
+        raise errors.Internal(f"cannot exec in container {live.id}: {error}") from error
+
+
+async def _exec(core: Core, live: LiveContainer, process: LiveProcess, request: req.ExecRequest) -> None:
+    what = f"exec {process.id} in container {live.id}"
+    if live.state is not State.RUNNING:
+        raise errors.FailedPrecondition(f"cannot {what}: it is {live.state.value}")
+    base = {key: value for key, value in live.process(ids.INIT).spec.items() if key != EXTRA}
+    spec = await core.thread(bundle.exec_process, base, request, live.saved.rootfs)
+    process.spec = process_spec(live, spec, request.stdio, True)
+    process.disk = Process.create(live.disk.process_directory(process.id), process.spec)
+    failpoint.hit("exec.directory")
+    fields = _job(core, live, process)
+    fields["argv"] = core.driver(live).exec_argv(live.id, process.disk.directory)
+    process.pid = await _spawn(core, live, process, fields, what)
+    failpoint.hit("exec.spawned")
+    await exec_started(core, live, process)
+
+
+async def exec_started(core: Core, live: LiveContainer, process: LiveProcess) -> None:
+    """Record that an exec runs, and begin to watch it."""
+    process.change(Change.STARTED)
+    process.started_at_ns = time.time_ns()
+    await core.emit(live, "start", process=process.id, pid=process.pid)
+    failpoint.hit("exec.journaled")
+    death.watch(core, live, process)
+
+
+async def undo_exec(core: Core, live: LiveContainer, process: LiveProcess) -> None:
+    """Take back an exec that failed, or that nobody finished."""
+    if process.disk is not None:
+        await core.thread(death.kill_now, live, process)
+        process.disk.close()
+        await core.thread(live.disk.remove_process, process.id)
+    live.processes.pop(process.id, None)
+    process.settle(None)
+
+
+async def prune_execs(core: Core, live: LiveContainer) -> None:
+    """Forget the oldest finished execs beyond KEPT_EXECS: health checks must not fill the disk."""
+    finished = [process for process in live.execs if process.state is State.STOPPED]
+    for process in finished[: max(0, len(finished) - KEPT_EXECS)]:
+        live.processes.pop(process.id, None)
+        await core.thread(live.disk.remove_process, process.id)
+

@@ -1,0 +1,239 @@
+"""The event journal: append-only segments of JSON lines, sequence numbers that never repeat.
+
+A segment is named after the first sequence number it may hold and begins with a head line that names the boot. An event
+is written before anybody is told, so a SIGKILL loses none; a power cut may lose the last SYNC_INTERVAL. Since a number
+may have been seen that was then lost, numbers leap by LEAP when the boot has changed.
+
+A subscriber has a position, not a queue: it reads what follows from memory, or from disk when it is slow. So it costs
+nothing to be slow, and it ends only when retention has removed what it needs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import bisect
+import json
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+from wherry import errors
+from wherry.linux import proc
+from wherry.model import codec
+from wherry.model import status as st
+
+_logger = logging.getLogger(__name__)
+
+SEGMENT_EVENTS = 4096
+#: Events kept in memory for subscribers that keep up.
+RECENT = 1024
+LEAP = 1_000_000
+SYNC_INTERVAL = 0.2
+#: Events read from disk at a time for a slow subscriber.
+_BATCH = 512
+
+
+class Journal:
+    """All events of one root directory. `retention` events at least, and none older than `retention_age` seconds."""
+
+    def __init__(self, directory: Path, *, retention: int = 100_000, retention_age: float = 30 * 86400.0) -> None:
+        self._directory = directory
+        self._retention = retention
+        self._retention_age = retention_age
+        self._segments: list[int] = []
+        self._counts: dict[int, int] = {}
+        self._fd = -1
+        self._size = 0
+        self._recent: deque[st.Event] = deque(maxlen=RECENT)
+        self._grown = asyncio.Event()
+        self._dirty = False
+        self._closed = False
+        #: The sequence number of the newest event, or where the count begins.
+        self.last_seq = 0
+        #: The last event type by (generation, process), for recovery: what has been told already.
+        self.told: dict[tuple[int, str], str] = {}
+
+    def open(self) -> None:
+        """Read what is there and begin a new segment. A torn end is cut off; a foreign file is passed over."""
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        boot = proc.read_boot_id()
+        boot_before = boot
+        for path in sorted(self._directory.glob("*.jsonl")):
+            if not path.stem.isdigit():
+                continue
+            first = int(path.stem)
+            count = 0
+            for entry in _read_entries(path):
+                if "boot" in entry:
+                    boot_before = str(entry["boot"])
+                elif (event := _to_event(entry)) is not None:
+                    count += 1
+                    self.last_seq = max(self.last_seq, event.seq)
+                    self.told[event.generation, event.process] = event.type
+                    self._recent.append(event)
+            self.last_seq = max(self.last_seq, first - 1)
+            self._segments.append(first)
+            self._counts[first] = count
+        if boot != boot_before and self.last_seq:
+            self.last_seq += LEAP
+        self._begin_segment(boot)
+        self._retire()
+
+    def _begin_segment(self, boot: str) -> None:
+        first = self.last_seq + 1
+        if self._fd >= 0:
+            os.fdatasync(self._fd)
+            os.close(self._fd)
+        path = self._path(first)
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._size = 0
+        if first not in self._counts:
+            self._segments.append(first)
+        self._counts[first] = 0
+        self._write({"first": first, "boot": boot})
+
+    def _path(self, first: int) -> Path:
+        return self._directory / f"{first:020d}.jsonl"
+
+    def _write(self, entry: dict[str, Any]) -> None:
+        line = (json.dumps(entry, separators=(",", ":")) + "\n").encode()
+        try:
+            written = os.write(self._fd, line)
+            if written != len(line):
+                raise OSError(28, "No space left on device")
+        except OSError as error:
+            os.ftruncate(self._fd, self._size)
+            raise errors.ResourceExhausted(f"cannot write the journal in {self._directory}: {error.strerror}") from error
+        self._size += len(line)
+        self._dirty = True
+
+    def append(self, type: str, *, namespace: str, container: str, generation: int, **fields: Any) -> st.Event:
+        """Write one event and wake the subscribers. Raises ResourceExhausted when it cannot be written."""
+        event = st.Event(
+            seq=self.last_seq + 1,
+            time_ns=time.time_ns(),
+            type=type,
+            namespace=namespace,
+            container=container,
+            generation=generation,
+            **fields,
+        )
+        if self._counts[self._segments[-1]] >= SEGMENT_EVENTS:
+            self._begin_segment(proc.read_boot_id())
+            self._retire()
+        self._write(codec.to_plain(event))
+        self._counts[self._segments[-1]] += 1
+        self.last_seq = event.seq
+        self._recent.append(event)
+        self._grown.set()
+        self._grown = asyncio.Event()
+        return event
+
+    def _retire(self) -> None:
+        """Remove the oldest segments that neither count nor age keeps; the newest always stays."""
+        horizon = time.time_ns() - int(self._retention_age * 1e9)
+        while len(self._segments) > 1:
+            first = self._segments[0]
+            left = sum(self._counts.values()) - self._counts[first]
+            path = self._path(first)
+            is_old = path.exists() and path.stat().st_mtime_ns < horizon
+            if self._counts[first] and left < self._retention and not is_old:
+                return
+            path.unlink(missing_ok=True)
+            del self._segments[0], self._counts[first]
+
+    @property
+    def first_seq(self) -> int:
+        """The sequence number from which on events are kept."""
+        return self._segments[0] if self._segments else 1
+
+    async def subscribe(self, after: int, *, follow: bool) -> AsyncIterator[st.Event]:
+        """Yield events above `after` (-1: only new ones), then, with `follow`, each further one.
+
+        Raises OutOfRange when retention has removed what follows `after`, or when `after` is yet to come.
+        """
+        if after < -1:
+            raise errors.InvalidArgument(f"cannot subscribe after {after}: sequence numbers begin at 1")
+        if after > self.last_seq:
+            raise errors.OutOfRange(f"cannot subscribe after {after}: the last event is {self.last_seq}")
+        position = self.last_seq if after == -1 else after
+        stop = self.last_seq
+        while not self._closed:
+            grown = self._grown
+            events = self._read_after(position)
+            for event in events:
+                yield event
+                position = event.seq
+                if not follow and position >= stop:
+                    return
+            if not events:
+                if not follow:
+                    return
+                await grown.wait()
+
+    def _read_after(self, position: int) -> list[st.Event]:
+        kept = self.first_seq - 1
+        if position < kept:
+            raise errors.OutOfRange(
+                f"cannot subscribe after {position}: events up to {kept} are no longer kept; resume after {kept}"
+            )
+        if self._recent and self._recent[0].seq <= position + 1:
+            return [event for event in self._recent if event.seq > position][:_BATCH]
+        return self._read_segments(position) if position < self.last_seq else []
+
+    def _read_segments(self, position: int) -> list[st.Event]:
+        found: list[st.Event] = []
+        index = max(bisect.bisect_right(self._segments, position + 1) - 1, 0)
+        for first in self._segments[index:]:
+            for entry in _read_entries(self._path(first)):
+                event = _to_event(entry)
+                if event is not None and event.seq > position:
+                    found.append(event)
+                    if len(found) >= _BATCH:
+                        return found
+        return found
+
+    async def keep_synced(self) -> None:
+        """Bring what was written to the disk, all SYNC_INTERVAL seconds, until cancelled."""
+        while True:
+            await asyncio.sleep(SYNC_INTERVAL)
+            if self._dirty:
+                self._dirty = False
+                await asyncio.to_thread(os.fdatasync, self._fd)
+
+    def close(self) -> None:
+        """Sync and close; subscribers end."""
+        self._closed = True
+        self._grown.set()
+        if self._fd >= 0:
+            os.fdatasync(self._fd)
+            os.close(self._fd)
+            self._fd = -1
+
+
+def _read_entries(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the objects in a segment; a torn last line, or a line of NULs after a power cut, is passed over."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        _logger.error("cannot read %s: %s", path, error)
+        return
+    for line in content.split(b"\n"):
+        try:
+            entry = json.loads(line) if line else None
+        except ValueError:
+            _logger.warning("%s: passed over %d bytes that are no event", path, len(line))
+            continue
+        if isinstance(entry, dict):
+            yield entry
+
+
+def _to_event(entry: dict[str, Any]) -> st.Event | None:
+    try:
+        return codec.from_plain(st.Event, entry)
+    except ValueError:
+        return None

@@ -1,0 +1,161 @@
+"""What the supervisor holds in memory of a container and its processes. Everything in it can be read again from disk."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from typing import Any
+
+from wherry import errors
+from wherry.model import codec, ids
+from wherry.model import request as req
+from wherry.model import status as st
+from wherry.model.lifecycle import ALIVE, CONTAINER, EXEC, Change, State, advance
+from wherry.runtime.container import Container, Record
+from wherry.runtime.process import Process
+
+#: Our own part of process.json, beside the ancestor's keys.
+EXTRA = "wherry"
+
+
+class LiveProcess:
+    """One process. `settled` is set once it has ended, or could not be created; `exit` tells which."""
+
+    def __init__(self, process_id: str, spec: dict[str, Any], state: State) -> None:
+        self.id = process_id
+        self.spec = spec
+        self.state = state
+        self.disk: Process | None = None
+        self.pid = 0
+        self.started_at_ns = 0
+        self.exit: st.ExitRecord | None = None
+        self.settled = asyncio.Event()
+
+    @property
+    def extra(self) -> dict[str, Any]:
+        """Our own part of process.json."""
+        extra = self.spec.get(EXTRA)
+        return extra if isinstance(extra, dict) else {}
+
+    @property
+    def stdio(self) -> req.Stdio:
+        """How the process's streams are carried."""
+        try:
+            return codec.from_plain(req.Stdio, self.extra.get("stdio", {}))
+        except ValueError:
+            return req.Stdio(mode="null")
+
+    def opened(self) -> Process:
+        """Return the directory of a process that has one. Raises FailedPrecondition while it is being made."""
+        if self.disk is None:
+            raise errors.FailedPrecondition(f"cannot use process {self.id}: it is {self.state.value}")
+        return self.disk
+
+    def change(self, change: Change) -> None:
+        """Take the next state of an exec, as the table has it."""
+        self.state = advance(f"process {self.id}", self.state, change, EXEC)
+
+    def settle(self, record: st.ExitRecord | None) -> None:
+        """Be ended; None when it never was."""
+        self.exit = record
+        self.settled.set()
+
+    def info(self, log_path: str) -> st.ProcessInfo:
+        """Return what is known of the process."""
+        user = self.spec.get("user") or {}
+        return st.ProcessInfo(
+            id=self.id,
+            state=self.state.value,
+            pid=self.pid if self.state in ALIVE else 0,
+            args=tuple(str(arg) for arg in self.spec.get("args") or ()),
+            user=f"{user.get('uid', 0)}:{user.get('gid', 0)}",
+            terminal=bool(self.spec.get("terminal")),
+            created_at_ns=int(self.extra.get("created_at_ns", 0)),
+            started_at_ns=self.started_at_ns,
+            exit=self.exit,
+            log_path=log_path if self.stdio.mode == "managed" else "",
+        )
+
+
+class LiveContainer:
+    """One container. `lock` makes work on it serial; reading it never needs the lock."""
+
+    def __init__(self, disk: Container, saved: Record) -> None:
+        self.disk = disk
+        self.saved = saved
+        self.lock = asyncio.Lock()
+        self.problem = ""
+        self.processes: dict[str, LiveProcess] = {}
+        #: Set once the creation has succeeded or failed.
+        self.made = asyncio.Event()
+        self.failure: errors.WherryError | None = None
+        self.is_gone = False
+
+    @property
+    def id(self) -> str:
+        """The container's id."""
+        return self.disk.id
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Namespace and id."""
+        return self.disk.namespace, self.disk.id
+
+    @property
+    def state(self) -> State:
+        """Where the container is in its life."""
+        return State(self.saved.state)
+
+    @property
+    def init(self) -> LiveProcess | None:
+        """The container's own process, None before it has a directory."""
+        return self.processes.get(ids.INIT)
+
+    @property
+    def execs(self) -> list[LiveProcess]:
+        """All other processes, in the order in which they were asked for."""
+        return [process for process in self.processes.values() if process.id != ids.INIT]
+
+    def check(self, change: Change) -> State:
+        """Return the state that `change` would lead to. Raises FailedPrecondition."""
+        return advance(f"container {self.id}", self.state, change, CONTAINER)
+
+    def change(self, change: Change, **fields: Any) -> None:
+        """Take the next state, as the table has it, and save it."""
+        self.save(state=self.check(change).value, **fields)
+
+    def save(self, **fields: Any) -> None:
+        """Change the durable record, on disk first."""
+        saved = dataclasses.replace(self.saved, **fields)
+        self.disk.save(saved)
+        self.saved = saved
+
+    def process(self, process_id: str) -> LiveProcess:
+        """Return a process by its id. Raises NotFound."""
+        process = self.processes.get(process_id)
+        if process is None:
+            raise errors.NotFound(f"container {self.id} has no process {process_id!r}")
+        return process
+
+    def info(self) -> st.ContainerInfo:
+        """Return what is known of the container."""
+        init = self.init
+        saved = self.saved
+        ordered = sorted(self.processes.values(), key=lambda process: process.id != ids.INIT)
+        return st.ContainerInfo(
+            id=self.id,
+            namespace=self.disk.namespace,
+            generation=saved.generation,
+            state=saved.state,
+            problem=self.problem,
+            pid=init.pid if init and self.state in ALIVE else 0,
+            created_at_ns=saved.created_at_ns,
+            started_at_ns=saved.started_at_ns,
+            exit=init.exit if init else None,
+            runtime=saved.runtime,
+            bundle=saved.bundle,
+            cgroup=saved.cgroup,
+            layer=saved.layer,
+            request=saved.request,
+            processes=tuple(process.info(str(self.disk.log_path(process.id))) for process in ordered),
+        )

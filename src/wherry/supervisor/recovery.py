@@ -1,0 +1,229 @@
+"""After a restart: every directory is looked at, all at once, each under a deadline, and its container is known again.
+
+What was half-made is finished if its process exists, undone if not. What cannot be understood is shown as `unknown`.
+No content of the state directory keeps the supervisor from starting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import time
+
+from wherry import errors
+from wherry.linux import proc
+from wherry.model import ids
+from wherry.model.lifecycle import ALIVE, State
+from wherry.model.request import CreateRequest
+from wherry.runtime import container as containers
+from wherry.runtime.container import Container, Record
+from wherry.supervisor import birth, death
+from wherry.supervisor.core import Core
+from wherry.supervisor.live import LiveContainer, LiveProcess
+
+_logger = logging.getLogger(__name__)
+
+#: Seconds for one container; one that takes longer is shown as `unknown`.
+DEADLINE = 10.0
+#: Seconds between looks at a creation that its shim is still at.
+_POLL = 0.02
+
+
+async def recover(core: Core) -> None:
+    """Load everything below the state directory, then set `core.recovered`."""
+    found = await core.thread(_survey, core)
+    for live in found:
+        core.containers[live.key] = live
+    await asyncio.gather(*(_recover(core, live) for live in found))
+    await core.thread(_sweep_storage, core, {live.key for live in found})
+    core.journal.told.clear()
+    core.recovered.set()
+    for live in list(core.containers.values()):
+        if live.state is State.STOPPED and live.saved.request.auto_remove:
+            core.tasks.start(death.delete(core, live, force=False), f"delete {live.id}")
+    _logger.info("recovered %d containers", len(core.containers))
+
+
+def _survey(core: Core) -> list[LiveContainer]:
+    """Return every container that has a directory; move aside what is no container."""
+    found: list[LiveContainer] = []
+    state = core.directories.state
+    for namespace in sorted(state.iterdir()):
+        if namespace.name.startswith((".probe-", containers.TRASH)):
+            shutil.rmtree(namespace, ignore_errors=True)
+        if not namespace.is_dir() or namespace.is_symlink() or not _is_id(namespace.name, ids.RESERVED_NAMESPACES):
+            continue
+        for path in sorted(namespace.iterdir()):
+            if path.name.startswith(containers.TRASH):
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.is_dir() and not path.is_symlink() and _is_id(path.name):
+                found.append(_load(core, namespace.name, path.name))
+            elif not path.name.startswith("."):
+                _logger.warning("%s is no container; moved to quarantine", path)
+                containers.move_aside(path, core.directories.quarantine)
+    return found
+
+
+def _is_id(name: str, reserved: frozenset[str] = frozenset()) -> bool:
+    return ids.PATTERN.fullmatch(name) is not None and name not in reserved
+
+
+def _load(core: Core, namespace: str, container_id: str) -> LiveContainer:
+    disk = Container(core.directories, namespace, container_id)
+    try:
+        live = LiveContainer(disk, disk.load())
+    except errors.WherryError as error:
+        live = LiveContainer(disk, Record(generation=0, request=CreateRequest(id=container_id)))
+        _make_unknown(live, error.message)
+        if (disk.directory / "state.json").exists():
+            disk.quarantine(disk.directory / "state.json")
+    live.made.set()
+    return live
+
+
+def _make_unknown(live: LiveContainer, problem: str) -> None:
+    """Show a container as `unknown`; its state.json is left as it is, for whoever looks into it."""
+    _logger.error("container %s: %s", live.id, problem)
+    live.problem = problem
+    live.saved = Record(
+        generation=live.saved.generation,
+        request=live.saved.request,
+        state=State.UNKNOWN.value,
+        runtime=live.saved.runtime,
+        cgroup=live.saved.cgroup,
+    )
+
+
+async def _recover(core: Core, live: LiveContainer) -> None:
+    if live.state is State.UNKNOWN:
+        return
+    try:
+        async with asyncio.timeout(DEADLINE + core.settings.start_timeout * (live.state is State.CREATING)):
+            await _recover_known(core, live)
+    except TimeoutError:
+        _make_unknown(live, f"it could not be recovered within {DEADLINE:g} s")
+    except (errors.WherryError, OSError) as error:
+        _make_unknown(live, str(error))
+
+
+async def _recover_known(core: Core, live: LiveContainer) -> None:
+    if live.state is State.DELETING:
+        await death.finish_delete(core, live)
+        return
+    if live.state is State.CREATING and not (live.disk.process_directory(ids.INIT) / "control").exists():
+        await death.undo(core, live)
+        return
+    for process_id in live.disk.process_ids():
+        _load_process(live, process_id)
+    init = live.process(ids.INIT)
+    if live.state is State.CREATING and not await _finish_creation(core, live, init):
+        return
+    for process in live.execs:
+        await _recover_exec(core, live, process)
+    await _recover_init(core, live, init)
+
+
+def _load_process(live: LiveContainer, process_id: str) -> None:
+    if process_id != ids.INIT and not (live.disk.process_directory(process_id) / "control").exists():
+        live.disk.remove_process(process_id)  # an exec that was only begun
+        return
+    disk = live.disk.load_process(process_id)
+    process = LiveProcess(process_id, disk.spec, State.CREATING)
+    process.disk = disk
+    process.pid = disk.pid
+    process.started_at_ns = int(process.extra.get("created_at_ns", 0)) if process_id != ids.INIT else 0
+    live.processes[process_id] = process
+
+
+async def _finish_creation(core: Core, live: LiveContainer, init: LiveProcess) -> bool:
+    """Finish a creation whose shim has, or will have, made the process; undo it otherwise."""
+    if not await _wait_made(core, init):
+        await death.undo(core, live)
+        return False
+    live.save(state=State.CREATED.value, created_at_ns=time.time_ns())
+    return True
+
+
+async def _wait_made(core: Core, process: LiveProcess) -> bool:
+    """Wait while a living shim makes its process; return whether there is one, or was one that has ended."""
+    disk = process.opened()
+    give_up = time.monotonic() + core.settings.start_timeout
+    while disk.is_shim_alive() and time.monotonic() < give_up:
+        process.pid = disk.pid
+        if process.pid and (disk.starttime is not None or proc.read_starttime(process.pid) is None):
+            return True
+        await asyncio.sleep(_POLL)
+    process.pid = disk.pid
+    return disk.exit_record() is not None and process.pid != 0
+
+
+async def _recover_exec(core: Core, live: LiveContainer, process: LiveProcess) -> None:
+    told = core.journal.told.get((live.saved.generation, process.id))
+    if told is None and not await _wait_made(core, process):
+        await birth.undo_exec(core, live, process)
+        return
+    if told == "exit":
+        process.state = State.STOPPED
+        process.settle(process.opened().exit_record())
+        process.opened().close()
+        return
+    if told is None:
+        await birth.exec_started(core, live, process)
+    else:
+        process.state = State.RUNNING
+        death.watch(core, live, process)
+    if not process.opened().is_shim_alive():
+        death.hang_up(core, live, process)
+
+
+async def _recover_init(core: Core, live: LiveContainer, init: LiveProcess) -> None:
+    generation = live.saved.generation
+    told = core.journal.told.get((generation, ids.INIT))
+    if core.journal.told.get((generation, "")) is None:
+        await core.emit(live, "create", process="")
+    init.state = live.state
+    init.started_at_ns = live.saved.started_at_ns
+    if live.state is State.STOPPED or told == "exit":
+        record = init.opened().exit_record()
+        init.opened().close()
+        if live.state is not State.STOPPED:
+            live.save(state=State.STOPPED.value)
+        init.state = State.STOPPED
+        init.settle(record)
+        await death.release(core, live)
+        return
+    if live.state is State.CREATED and live.saved.goal == State.RUNNING.value:
+        await _finish_start(core, live, init)
+    elif live.state in ALIVE and live.saved.started_at_ns and told is None:
+        await core.emit(live, "start", process=ids.INIT, pid=init.pid)
+    death.watch(core, live, init)
+    if not init.opened().is_shim_alive():
+        death.hang_up(core, live, init)
+    elif live.state is State.STOPPING:
+        core.tasks.start(death.stop(core, live, 0.0), f"stop {live.id}")
+
+
+async def _finish_start(core: Core, live: LiveContainer, init: LiveProcess) -> None:
+    """Finish the start that the daemon was at. A process that has ended was started, as far as anybody can tell."""
+    if init.opened().is_shim_alive() and await core.driver(live).state(live.id) == "created":
+        try:
+            await core.driver(live).start(live.id, init.opened().directory)
+        except errors.WherryError as error:
+            _logger.error("container %s: %s", live.id, error)
+            await core.thread(death.kill_now, live, init)
+            return
+    await birth.started(core, live, init)
+
+
+def _sweep_storage(core: Core, known: set[tuple[str, str]]) -> None:
+    """Remove bundles, layers and logs of containers that no longer are: of an earlier boot, or half-removed."""
+    root = core.directories.root / "containers"
+    if not root.is_dir():
+        return
+    for namespace in root.iterdir():
+        for path in namespace.iterdir() if namespace.is_dir() else ():
+            if (namespace.name, path.name) not in known:
+                _logger.info("%s belongs to no container; removed", path)
+                shutil.rmtree(path, ignore_errors=True)
+

@@ -1,0 +1,332 @@
+"""The supervisor: every call of the native API in terms of model values, for the gRPC edge and for `embed` alike."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import fcntl
+import logging
+import os
+import platform
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import wherry
+from wherry import errors
+from wherry.linux import cgroup
+from wherry.model import ids
+from wherry.model import request as req
+from wherry.model import status as st
+from wherry.model.lifecycle import ALIVE, State
+from wherry.oci import bundle
+from wherry.runtime import attach
+from wherry.runtime.container import Container, Record
+from wherry.supervisor import birth, death, filters, logs, recovery
+from wherry.supervisor.core import Core, Settings, find_executable
+from wherry.supervisor.live import LiveContainer, LiveProcess
+
+_logger = logging.getLogger(__name__)
+
+#: Seconds for changes of state under way to be finished when the supervisor closes.
+CLOSE_TIMEOUT = 10.0
+
+
+class Supervisor:
+    """Runs and keeps containers. `open` first; `close` leaves the containers running."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.core = Core(settings)
+        self._lock_fds: list[int] = []
+        self._background: list[asyncio.Task[None]] = []
+
+    # -- the supervisor itself ----------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Take the directories and begin recovery; calls wait for its end.
+
+        Raises FailedPrecondition when another supervisor has the directories, or they do not belong together.
+        """
+        settings = self.core.settings
+        try:
+            settings.state_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
+            settings.root_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # Whoever made them: a directory that others may search leads to setuid files in layers (CVE-2021-41103).
+            settings.state_dir.chmod(0o711)
+            settings.root_dir.chmod(0o700)
+            for directory, name in ((settings.state_dir, "wherryd.lock"), (settings.root_dir, "lock")):
+                self._lock_fds.append(take_lock(directory / name, directory))
+            _check_pair(settings)
+        except OSError as error:
+            self._unlock()
+            raise errors.PermissionDenied(f"cannot use {error.filename}: {error.strerror}") from error
+        except errors.WherryError:
+            self._unlock()
+            raise
+        await self.core.zygote.start()
+        self.core.journal.open()
+        start = self.core.tasks.start
+        start(self._recover(), "recovery")
+        self._background = [start(self.core.journal.keep_synced(), "journal sync")]
+
+    async def _recover(self) -> None:
+        await asyncio.gather(recovery.recover(self.core), self.core.runtimes.probe())
+
+    async def close(self) -> None:
+        """Finish what is under way, bounded, and leave everything running."""
+        for task in self._background:
+            task.cancel()
+        await self.core.tasks.close(CLOSE_TIMEOUT)
+        alive = any(live.state in ALIVE for live in self.core.containers.values())
+        await self.core.zygote.close(wait=not alive)
+        for live in self.core.containers.values():
+            for process in live.processes.values():
+                if process.disk is not None:
+                    asyncio.get_running_loop().remove_reader(process.disk.exit_fd)
+                    process.disk.close()
+        self.core.journal.close()
+        self.core.close_threads()
+        self._unlock()
+
+    def _unlock(self) -> None:
+        for fd in self._lock_fds:
+            os.close(fd)
+        self._lock_fds.clear()
+
+    # -- changes ------------------------------------------------------------------------------------------------------
+
+    async def create(self, request: req.CreateRequest) -> st.ContainerInfo:
+        """Create a container; the same request again returns the same container, another one is AlreadyExists."""
+        return (await self._create(request, State.CREATED)).info()
+
+    async def _create(self, request: req.CreateRequest, goal: State) -> LiveContainer:
+        await self.core.recovered.wait()
+        request = dataclasses.replace(request, id=request.id or ids.make())
+        ids.check("container id", request.id)
+        ids.check_namespace(request.namespace)
+        bundle.validate(request)
+        if request.runtime:
+            find_executable(request.runtime)
+        existing = self.core.containers.get((request.namespace, request.id))
+        if existing is not None:
+            return await _same(existing, request)
+        disk = Container(self.core.directories, request.namespace, request.id)
+        saved = Record(generation=self.core.make_generation(), request=request, goal=goal.value)
+        live = LiveContainer(disk, saved)
+        self.core.containers[live.key] = live
+        await self.core.tasks.run(birth.create(self.core, live), f"create {live.id}")
+        return live
+
+    async def start(self, request: req.ContainerRef) -> st.ContainerInfo:
+        """Start a created container."""
+        live = await self._find(request.namespace, request.id)
+        await live.made.wait()
+        await self.core.tasks.run(birth.start(self.core, live), f"start {live.id}")
+        return live.info()
+
+    async def run(self, request: req.CreateRequest) -> st.ContainerInfo:
+        """Create and start a container; when the start fails nothing is left. The same request again finds it."""
+        live = await self._create(request, State.RUNNING)
+        await self.core.tasks.run(self._start_created(live), f"run {live.id}")
+        return live.info()
+
+    async def _start_created(self, live: LiveContainer) -> None:
+        if live.state is not State.CREATED:
+            return  # the same request was here before, or recovery has finished it
+        try:
+            await birth.start(self.core, live)
+        except errors.FailedPrecondition:
+            if live.state is State.CREATED:
+                raise
+        except errors.WherryError:
+            await death.delete(self.core, live, force=True)
+            raise
+
+    async def exec(self, request: req.ExecRequest) -> st.ProcessInfo:
+        """Start a further process in a running container."""
+        live = await self._find(request.namespace, request.id)
+        process_id = ids.check("process id", request.process or ids.make())
+        if process_id in live.processes or process_id == ids.INIT:
+            raise errors.AlreadyExists(f"cannot exec in container {live.id}: process {process_id!r} exists")
+        if live.state is not State.RUNNING:
+            raise errors.FailedPrecondition(f"cannot exec in container {live.id}: it is {live.state.value}")
+        process = LiveProcess(process_id, {}, State.CREATING)
+        live.processes[process_id] = process
+        work = birth.exec(self.core, live, process, dataclasses.replace(request, process=process_id))
+        await self.core.tasks.run(work, f"exec {live.id}/{process_id}")
+        return process.info(str(live.disk.log_path(process_id)))
+
+    async def kill(self, request: req.KillRequest) -> req.Empty:
+        """Send a signal to one process, through its pidfd."""
+        live = await self._find(request.namespace, request.id)
+        if not 1 <= request.signal <= 64:
+            raise errors.InvalidArgument(f"signal {request.signal} is not valid: 1 to 64 are signals")
+        process = live.process(request.process or ids.INIT)
+        if process.settled.is_set():
+            raise errors.FailedPrecondition(f"cannot signal process {process.id} of container {live.id}: it has ended")
+        process.opened().send_signal(request.signal)
+        return req.Empty()
+
+    async def stop(self, request: req.StopRequest) -> st.ExitRecord:
+        """Stop a container: stop signal, grace, SIGKILL. One that has ended is left as it is."""
+        live = await self._find(request.namespace, request.id)
+        if not 0 <= request.timeout <= 86400 * 365:
+            raise errors.InvalidArgument(f"cannot stop container {live.id}: a timeout of {request.timeout} s")
+        return await self.core.tasks.run(death.stop(self.core, live, request.timeout), f"stop {live.id}")
+
+    async def delete(self, request: req.DeleteRequest) -> req.Empty:
+        """Delete a container that has ended; `force` kills it first."""
+        live = await self._find(request.namespace, request.id)
+        await live.made.wait()
+        await self.core.tasks.run(death.delete(self.core, live, force=request.force), f"delete {live.id}")
+        return req.Empty()
+
+    async def close_stdin(self, request: req.ProcessRef) -> req.Empty:
+        """Close a process's stdin after what was written to it."""
+        live = await self._find(request.namespace, request.id)
+        process = live.process(request.process or ids.INIT)
+        if process.settled.is_set():
+            raise errors.FailedPrecondition(f"cannot close stdin of process {process.id}: it has ended")
+        process.opened().close_stdin()
+        return req.Empty()
+
+    # -- reads --------------------------------------------------------------------------------------------------------
+
+    async def _find(self, namespace: str, container_id: str) -> LiveContainer:
+        await self.core.recovered.wait()
+        ids.check("container id", container_id)
+        return self.core.find(ids.check_namespace(namespace or ids.DEFAULT_NAMESPACE), container_id)
+
+    async def wait(self, request: req.ProcessRef) -> st.ExitRecord:
+        """Return how a process ended, at once if it has."""
+        live = await self._find(request.namespace, request.id)
+        await live.made.wait()
+        process = live.process(request.process or ids.INIT)
+        await process.settled.wait()
+        if process.exit is None:
+            raise errors.NotFound(f"process {process.id} of container {live.id} was never started")
+        return process.exit
+
+    async def get(self, request: req.ContainerRef) -> st.ContainerInfo:
+        """Return what is known of a container."""
+        return (await self._find(request.namespace, request.id)).info()
+
+    async def list(self, request: req.ListRequest) -> st.ContainerList:
+        """Return what is known of every container, oldest first."""
+        await self.core.recovered.wait()
+        if request.namespace:
+            ids.check_namespace(request.namespace)
+        chosen = [
+            live
+            for live in self.core.containers.values()
+            if request.namespace in ("", live.disk.namespace) and _matches(live.saved.request.labels, request.labels)
+        ]
+        chosen.sort(key=lambda live: live.saved.generation)
+        return st.ContainerList(containers=tuple(live.info() for live in chosen))
+
+    async def logs(self, request: req.LogsRequest) -> AsyncIterator[st.LogChunk]:
+        """Yield a managed log."""
+        live = await self._find(request.namespace, request.id)
+        process = live.process(request.process or ids.INIT)
+        _check_managed(live, process)
+        path = live.disk.log_path(process.id)
+        async for chunk in logs.read(process, path, request):
+            yield chunk
+
+    @asynccontextmanager
+    async def attach(self, request: req.AttachRequest) -> AsyncIterator[attach.Attachment]:
+        """Attach to a process's managed stdio; one that has ended gives what its log holds."""
+        live = await self._find(request.namespace, request.id)
+        await live.made.wait()
+        process = live.process(request.process or ids.INIT)
+        _check_managed(live, process)
+        if request.offset < -1:
+            raise errors.InvalidArgument(f"cannot attach to container {live.id}: offset {request.offset}")
+        attachment = attach.Attachment(process.opened(), live.disk.log_path(process.id), request.offset)
+        try:
+            yield attachment
+        finally:
+            attachment.close()
+
+    async def subscribe(self, request: req.SubscribeRequest) -> AsyncIterator[st.Event]:
+        """Yield events above a sequence number, then follow."""
+        matches = filters.parse(request.filters)
+        await self.core.recovered.wait()
+        async for event in self.core.journal.subscribe(request.after, follow=request.follow):
+            if matches(event):
+                yield event
+
+    async def version(self, request: req.Empty) -> st.Version:
+        """Return the version of this package."""
+        return st.Version(version=wherry.__version__, api="wherry.v1", python=platform.python_version())
+
+    async def info(self, request: req.Empty) -> st.Info:
+        """Return the supervisor and its host."""
+        core = self.core
+        return st.Info(
+            version=wherry.__version__,
+            pid=os.getpid(),
+            state_dir=str(core.settings.state_dir),
+            root_dir=str(core.settings.root_dir),
+            cgroup_mode=cgroup.read_mode(),
+            kernel=platform.release(),
+            recovering=not core.recovered.is_set(),
+            containers=len(core.containers),
+            running=sum(live.state in ALIVE for live in core.containers.values()),
+            last_seq=core.journal.last_seq,
+            zygote_pid=core.zygote.pid,
+            runtimes=await core.runtimes.probe(),
+        )
+
+
+async def _same(existing: LiveContainer, request: req.CreateRequest) -> LiveContainer:
+    """Return the container of an identical request, once it is made. Raises AlreadyExists for another request."""
+    if existing.saved.request != request:
+        raise errors.AlreadyExists(f"cannot create container {request.id}: it exists, from a different request")
+    await existing.made.wait()
+    if existing.failure is not None:
+        raise existing.failure
+    return existing
+
+
+def _check_managed(live: LiveContainer, process: LiveProcess) -> None:
+    if process.stdio.mode != "managed":
+        raise errors.FailedPrecondition(
+            f"process {process.id} of container {live.id} has no managed stdio: its streams are the client's own"
+        )
+
+
+def _matches(labels: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
+    return all(labels.get(name) == value for name, value in wanted.items())
+
+
+def take_lock(path: Path, directory: Path) -> int:
+    """Return a descriptor that holds the lock of a directory. Raises FailedPrecondition when somebody else has it."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(fd, 32, 0).decode(errors="replace").strip()
+        os.close(fd)
+        raise errors.FailedPrecondition(
+            f"cannot use {directory}: another supervisor has it" + (f" (pid {holder})" if holder else "")
+        ) from None
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+    return fd
+
+
+def _check_pair(settings: Settings) -> None:
+    """Keep a root directory to one state directory: what the latter does not know is removed from the former."""
+    mark = settings.root_dir / "state-dir"
+    state = str(settings.state_dir.resolve())
+    try:
+        owner = mark.read_text().strip()
+    except FileNotFoundError:
+        mark.write_text(state + "\n")
+        return
+    if owner != state:
+        raise errors.FailedPrecondition(
+            f"cannot use {settings.root_dir}: it belongs to the state directory {owner}, not to {state}; "
+            f"give each state directory a root directory of its own"
+        )

@@ -1,0 +1,62 @@
+"""The calls of `wherry.v1`, once for both sides: name on the wire, method of the service, request and response."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from wherry.model import request as req
+from wherry.model import status as st
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One call. `streams` says that many responses follow."""
+
+    path: str
+    name: str
+    request: type
+    response: type
+    streams: bool = False
+
+
+_TABLE = (
+    ("Containers", "Create", req.CreateRequest, st.ContainerInfo),
+    ("Containers", "Start", req.ContainerRef, st.ContainerInfo),
+    ("Containers", "Run", req.CreateRequest, st.ContainerInfo),
+    ("Containers", "Exec", req.ExecRequest, st.ProcessInfo),
+    ("Containers", "Kill", req.KillRequest, req.Empty),
+    ("Containers", "Stop", req.StopRequest, st.ExitRecord),
+    ("Containers", "Wait", req.ProcessRef, st.ExitRecord),
+    ("Containers", "Delete", req.DeleteRequest, req.Empty),
+    ("Containers", "Get", req.ContainerRef, st.ContainerInfo),
+    ("Containers", "List", req.ListRequest, st.ContainerList),
+    ("Containers", "CloseStdin", req.ProcessRef, req.Empty),
+    ("Containers", "Logs", req.LogsRequest, st.LogChunk),
+    ("Events", "Subscribe", req.SubscribeRequest, st.Event),
+    ("System", "Version", req.Empty, st.Version),
+    ("System", "Info", req.Empty, st.Info),
+)
+_STREAMS = frozenset({"Logs", "Subscribe"})
+_PYTHON_NAMES = {"CloseStdin": "close_stdin"}
+
+METHODS = {
+    (service, wire): Method(
+        f"/wherry.v1.{service}/{wire}",
+        _PYTHON_NAMES.get(wire, wire.lower()),
+        request,
+        response,
+        wire in _STREAMS,
+    )
+    for service, wire, request, response in _TABLE
+}
+#: Attach is the one call with a stream of requests; it has its own code on both sides.
+ATTACH = "/wherry.v1.Containers/Attach"
+#: Largest message either side accepts, bytes.
+MAX_MESSAGE = 4 * 1024 * 1024
+#: Trailing metadata that carries the name of the error class.
+ERROR_KEY = "wherry-error"
+
+
+def find(name: str) -> Method:
+    """Return the method with that Python name."""
+    return next(method for method in METHODS.values() if method.name == name)
