@@ -21,7 +21,7 @@ from wherry.wire import wherry_v1_pb2 as pb
 
 def handlers(service: Supervisor, calls: Calls) -> list[grpc.GenericRpcHandler]:
     """Return the handlers of all three services of `wherry.v1`."""
-    by_service: dict[str, dict[str, grpc.RpcMethodHandler]] = {}
+    by_service: dict[str, dict[str, grpc.RpcMethodHandler[Any, Any]]] = {}
     for (group, wire), method in methods.METHODS.items():
         make = _stream_handler if method.streams else _unary_handler
         by_service.setdefault(group, {})[wire] = make(method, getattr(service, method.name), calls)
@@ -36,7 +36,7 @@ def _serialize(message: Any) -> bytes:
     return data
 
 
-def _unary_handler(method: methods.Method, call: Callable[[Any], Any], calls: Calls) -> grpc.RpcMethodHandler:
+def _unary_handler(method: methods.Method, call: Callable[[Any], Any], calls: Calls) -> grpc.RpcMethodHandler[Any, Any]:
     async def handle(message: Any, context: Any) -> Any:
         try:
             with calls:
@@ -49,7 +49,7 @@ def _unary_handler(method: methods.Method, call: Callable[[Any], Any], calls: Ca
 
 def _stream_handler(
     method: methods.Method, call: Callable[[Any], AsyncIterator[Any]], calls: Calls
-) -> grpc.RpcMethodHandler:
+) -> grpc.RpcMethodHandler[Any, Any]:
     async def handle(message: Any, context: Any) -> AsyncIterator[Any]:
         try:
             with calls:
@@ -73,7 +73,7 @@ def _attach(
                 async with service.attach(convert.from_message(req.AttachRequest, first.start)) as attachment:
                     # Tells the client that it is attached: what happens from now on it will see.
                     await context.send_initial_metadata(())
-                    async for output in _outputs(attachment, inputs):
+                    async for output in _outputs(service, attachment, inputs):
                         yield convert.to_message(output)
         except Exception as error:  # noqa: BLE001 - the RPC boundary
             await status.abort(context, error)
@@ -81,8 +81,10 @@ def _attach(
     return handle
 
 
-async def _outputs(attachment: Attachment, inputs: AsyncIterator[pb.AttachInput]) -> AsyncIterator[st.Output]:
-    feeder = asyncio.ensure_future(_feed(attachment, inputs))
+async def _outputs(
+    service: Supervisor, attachment: Attachment, inputs: AsyncIterator[pb.AttachInput]
+) -> AsyncIterator[st.Output]:
+    feeder = service.core.tasks.start(_feed(attachment, inputs), "attach input")
     try:
         async for output in attachment:
             yield output

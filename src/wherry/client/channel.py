@@ -41,7 +41,7 @@ def to_error(error: grpc.aio.AioRpcError) -> errors.WherryError:
         name = value.decode() if isinstance(value, bytes) else value
         if key == methods.ERROR_KEY and name in errors.named():
             return errors.named()[name](details)
-    code = cast(tuple[int, str], error.code().value)[0]
+    code = error.code().value[0]
     return _BY_CODE.get(code, errors.WherryError)(details)
 
 
@@ -82,9 +82,9 @@ class Remote:
 
     async def _call(self, name: str, request: Any) -> Any:
         method = methods.find(name)
-        call = self._channel.unary_unary(
+        call: Any = self._channel.unary_unary(
             method.path,
-            request_serializer=lambda message: cast(bytes, message.SerializeToString()),
+            request_serializer=lambda message: cast("bytes", message.SerializeToString()),
             response_deserializer=convert.message_of(method.response).FromString,
         )
         try:
@@ -95,9 +95,9 @@ class Remote:
 
     async def _stream(self, name: str, request: Any) -> AsyncIterator[Any]:
         method = methods.find(name)
-        call = self._channel.unary_stream(
+        call: Any = self._channel.unary_stream(
             method.path,
-            request_serializer=lambda message: cast(bytes, message.SerializeToString()),
+            request_serializer=lambda message: cast("bytes", message.SerializeToString()),
             response_deserializer=convert.message_of(method.response).FromString,
         )(convert.to_message(request))
         try:
@@ -109,43 +109,43 @@ class Remote:
             call.cancel()
 
     async def create(self, request: req.CreateRequest) -> st.ContainerInfo:
-        return cast(st.ContainerInfo, await self._call("create", request))
+        return cast("st.ContainerInfo", await self._call("create", request))
 
     async def start(self, request: req.ContainerRef) -> st.ContainerInfo:
-        return cast(st.ContainerInfo, await self._call("start", request))
+        return cast("st.ContainerInfo", await self._call("start", request))
 
     async def run(self, request: req.CreateRequest) -> st.ContainerInfo:
-        return cast(st.ContainerInfo, await self._call("run", request))
+        return cast("st.ContainerInfo", await self._call("run", request))
 
     async def exec(self, request: req.ExecRequest) -> st.ProcessInfo:
-        return cast(st.ProcessInfo, await self._call("exec", request))
+        return cast("st.ProcessInfo", await self._call("exec", request))
 
     async def kill(self, request: req.KillRequest) -> req.Empty:
-        return cast(req.Empty, await self._call("kill", request))
+        return cast("req.Empty", await self._call("kill", request))
 
     async def stop(self, request: req.StopRequest) -> st.ExitRecord:
-        return cast(st.ExitRecord, await self._call("stop", request))
+        return cast("st.ExitRecord", await self._call("stop", request))
 
     async def wait(self, request: req.ProcessRef) -> st.ExitRecord:
-        return cast(st.ExitRecord, await self._call("wait", request))
+        return cast("st.ExitRecord", await self._call("wait", request))
 
     async def delete(self, request: req.DeleteRequest) -> req.Empty:
-        return cast(req.Empty, await self._call("delete", request))
+        return cast("req.Empty", await self._call("delete", request))
 
     async def get(self, request: req.ContainerRef) -> st.ContainerInfo:
-        return cast(st.ContainerInfo, await self._call("get", request))
+        return cast("st.ContainerInfo", await self._call("get", request))
 
     async def list(self, request: req.ListRequest) -> st.ContainerList:
-        return cast(st.ContainerList, await self._call("list", request))
+        return cast("st.ContainerList", await self._call("list", request))
 
     async def close_stdin(self, request: req.ProcessRef) -> req.Empty:
-        return cast(req.Empty, await self._call("close_stdin", request))
+        return cast("req.Empty", await self._call("close_stdin", request))
 
     async def version(self, request: req.Empty) -> st.Version:
-        return cast(st.Version, await self._call("version", request))
+        return cast("st.Version", await self._call("version", request))
 
     async def info(self, request: req.Empty) -> st.Info:
-        return cast(st.Info, await self._call("info", request))
+        return cast("st.Info", await self._call("info", request))
 
     def logs(self, request: req.LogsRequest) -> AsyncIterator[st.LogChunk]:
         return self._stream("logs", request)
@@ -155,7 +155,7 @@ class Remote:
 
     @asynccontextmanager
     async def attach(self, request: req.AttachRequest) -> AsyncIterator[_Attachment]:
-        call = self._channel.stream_stream(
+        call: Any = self._channel.stream_stream(
             methods.ATTACH,
             request_serializer=pb.AttachInput.SerializeToString,
             response_deserializer=pb.Output.FromString,

@@ -57,7 +57,9 @@ class Client:
         """Return a handle on a container by its id; whether it exists shows in its first call."""
         return Container(self.service, namespace or self.namespace, id)
 
-    async def containers(self, *, all_namespaces: bool = False, labels: Mapping[str, str] | None = None) -> tuple[st.ContainerInfo, ...]:
+    async def containers(
+        self, *, all_namespaces: bool = False, labels: Mapping[str, str] | None = None
+    ) -> tuple[st.ContainerInfo, ...]:
         """Return what is known of every container, oldest first."""
         namespace = "" if all_namespaces else self.namespace
         return (await self.service.list(req.ListRequest(namespace=namespace, labels=labels or {}))).containers
@@ -79,6 +81,6 @@ class Client:
 
 
 def parse_source(text: str) -> req.Source:
-    """Return the Source that `host`, `rootfs:DIR` or `bundle:DIR` names; the directory is made absolute by the caller."""
+    """Return the Source that `host`, `rootfs:DIR` or `bundle:DIR` names; DIR must be absolute."""
     kind, _, path = text.partition(":")
     return req.Source(kind=kind, path=path)

@@ -15,7 +15,7 @@ DEFAULT_ADDRESS = "unix:///run/wherry/wherry.sock"
 
 
 def parse_address(address: str) -> str:
-    """Return the path of the socket that `address` (`unix://PATH` or an absolute PATH) names. Raises InvalidArgument."""
+    """Return the path of the socket that `address` (`unix://PATH` or a PATH) names. Raises InvalidArgument."""
     path = address.removeprefix("unix://")
     if not path.startswith("/") or len(os.fsencode(path)) > 107:
         raise errors.InvalidArgument(f"address {address!r} is not valid: unix:///PATH of at most 107 bytes is expected")
@@ -23,7 +23,7 @@ def parse_address(address: str) -> str:
 
 
 def check_socket(path: str) -> None:
-    """Connect once and leave. Raises Unavailable or PermissionDenied with the reason, which gRPC does not tell apart."""
+    """Connect once and leave. Raises Unavailable or PermissionDenied, which gRPC does not tell apart."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.settimeout(5.0)
         try:

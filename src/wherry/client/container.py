@@ -34,9 +34,7 @@ class Process:
 
     async def wait(self) -> st.ExitRecord:
         """Return how the process ended, waiting for it if need be. Raises NotFound once it is deleted."""
-        return await self._service.wait(
-            req.ProcessRef(id=self.container_id, namespace=self.namespace, process=self.id)
-        )
+        return await self._service.wait(req.ProcessRef(id=self.container_id, namespace=self.namespace, process=self.id))
 
     async def kill(self, signal: int | str | signals.Signals = signals.SIGTERM) -> None:
         """Send a signal, by number or name. Raises FailedPrecondition when the process has ended."""
@@ -70,9 +68,7 @@ class Process:
 
     async def close_stdin(self) -> None:
         """Close the process's stdin after what was written to it."""
-        await self._service.close_stdin(
-            req.ProcessRef(id=self.container_id, namespace=self.namespace, process=self.id)
-        )
+        await self._service.close_stdin(req.ProcessRef(id=self.container_id, namespace=self.namespace, process=self.id))
 
 
 class Container(Process):
@@ -101,9 +97,7 @@ class Container(Process):
 
     async def delete(self, *, force: bool = False) -> None:
         """Delete the ended container; `force` kills it first. Raises FailedPrecondition while it runs."""
-        await self._service.delete(
-            req.DeleteRequest(id=self.container_id, namespace=self.namespace, force=force)
-        )
+        await self._service.delete(req.DeleteRequest(id=self.container_id, namespace=self.namespace, force=force))
 
     async def exec(
         self,

@@ -78,7 +78,9 @@ def make_parser() -> argparse.ArgumentParser:
         epilog="example: wherryd --runtime crun --log-format json --metrics-address 127.0.0.1:9323",
     )
     parser.add_argument("--version", action="version", version=f"wherryd {wherry.__version__}")
-    parser.add_argument("--config", metavar="FILE", help=f"TOML file with the keys below (default: {DEFAULT_FILE} if there)")
+    parser.add_argument(
+        "--config", metavar="FILE", help=f"TOML file with the keys below (default: {DEFAULT_FILE} if there)"
+    )
     for name, key in KEYS.items():
         shown = "" if key.default in ("", 0.0) else f" (default: {key.default})"
         parser.add_argument(
@@ -88,16 +90,16 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def load(arguments: Sequence[str] | None = None) -> Config:
-    """Return the settings of a command line and its file. Raises InvalidArgument naming the key, NotFound for the file."""
+    """Return the settings of a command line and its file. Raises InvalidArgument or NotFound."""
     given = vars(make_parser().parse_args(arguments))
     values = {name: key.default for name, key in KEYS.items()}
     file = Path(given["config"]) if given["config"] else DEFAULT_FILE
     if given["config"] or file.exists():
         values |= read_file(file)
-    for name in KEYS:
+    for name, key in KEYS.items():
         flag = given[name.replace("-", "_")]
         if flag is not None:
-            values[name] = _check(f"--{name}", KEYS[name], flag)
+            values[name] = _check(f"--{name}", key, flag)
     return Config(values)
 
 
@@ -122,6 +124,6 @@ def _check(where: str, key: Key, value: Any) -> Any:
         raise errors.InvalidArgument(f"{where}: {value!r} is not of type {key.kind.__name__}")
     if key.choices and value not in key.choices:
         raise errors.InvalidArgument(f"{where}: {value!r} is none of {', '.join(key.choices)}")
-    if key.kind in (int, float) and not key.low <= value <= 1e9:
+    if isinstance(value, int | float) and not key.low <= value <= 1e9:
         raise errors.InvalidArgument(f"{where}: {value} is not between {key.low:g} and 1e9")
     return value

@@ -1,4 +1,4 @@
-"""The daemon's life: directories, zygote, API, recovery; then signals until SIGTERM, which leaves containers running."""
+"""The daemon's life: directories, zygote, API, recovery, signals. SIGTERM leaves containers running."""
 
 from __future__ import annotations
 
@@ -38,8 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
         libc.set_name(b"wherryd")
         asyncio.run(_run(settings))
-    except errors.WherryError as error:
-        print(f"wherryd: {error.message}", file=sys.stderr)
+    except errors.WherryError:
         return 1
     return 0
 
@@ -70,7 +69,9 @@ async def _run(settings: config.Config) -> None:
         loop.remove_signal_handler(signal.SIGCHLD)
 
 
-async def _serve(supervisor: Supervisor, settings: config.Config, socket: os.PathLike[str], ended: asyncio.Event) -> None:
+async def _serve(
+    supervisor: Supervisor, settings: config.Config, socket: os.PathLike[str], ended: asyncio.Event
+) -> None:
     # Only now: the zygote is started, and must not carry gRPC's threads and memory.
     from wherry.api.server import Server
 

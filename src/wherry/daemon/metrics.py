@@ -24,7 +24,9 @@ class _Collector(Collector):
         for state in State:
             containers.add_metric([state.value], tally[state])
         yield containers
-        yield CounterMetricFamily("wherry_events", "Sequence number of the last event", value=self._core.journal.last_seq)
+        yield CounterMetricFamily(
+            "wherry_events", "Sequence number of the last event", value=self._core.journal.last_seq
+        )
         yield GaugeMetricFamily("wherry_tasks", "Changes of state under way", value=len(self._core.tasks.names()))
 
 

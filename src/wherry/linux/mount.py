@@ -22,7 +22,10 @@ def try_filesystem(fstype: str, **options: str) -> None:
     The filesystem lives as long as the descriptor here and is attached to no namespace, so nothing is left to unmount,
     even if this process is killed. The message is the kernel's own where it has one (fsopen(2)).
     """
-    descriptor = libc.syscall(_FSOPEN, fstype.encode(), _FSOPEN_CLOEXEC)
+    try:
+        descriptor = libc.syscall(_FSOPEN, fstype.encode(), _FSOPEN_CLOEXEC)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, fstype) from None
     try:
         for key, value in options.items():
             if value:

@@ -35,9 +35,9 @@ def from_plain(cls: type[T], data: Any, where: str = "") -> T:
     """
     if not isinstance(data, dict):
         raise ValueError(f"{where or cls.__name__}: an object was expected")
-    hints = hints_of(cls)
+    hints = hints_of(typing.cast("Any", cls))
     values = {}
-    for field in dataclasses.fields(typing.cast(Any, cls)):
+    for field in dataclasses.fields(typing.cast("Any", cls)):
         if field.name in data:
             values[field.name] = _read(hints[field.name], data[field.name], f"{where}{field.name}")
         elif _default(field) is dataclasses.MISSING:
@@ -46,7 +46,7 @@ def from_plain(cls: type[T], data: Any, where: str = "") -> T:
 
 
 @functools.cache
-def hints_of(cls: type) -> dict[str, Any]:
+def hints_of(cls: Any) -> dict[str, Any]:
     """Return the resolved types of the fields of `cls`, without `| None`."""
     return {name: strip_none(hint) for name, hint in typing.get_type_hints(cls).items()}
 
@@ -66,7 +66,7 @@ def _default(field: dataclasses.Field[Any]) -> Any:
 
 def _read(hint: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(hint):
-        return from_plain(typing.cast(Any, hint), value, f"{where}.")
+        return from_plain(typing.cast("Any", hint), value, f"{where}.")
     origin = typing.get_origin(hint)
     if origin is tuple:
         if not isinstance(value, list):

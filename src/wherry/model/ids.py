@@ -19,7 +19,7 @@ def check(kind: str, value: str) -> str:
     """Return `value` if it is a well-formed id; raise InvalidArgument naming `kind` if not."""
     if PATTERN.fullmatch(value) is None:
         raise errors.InvalidArgument(
-            f"{kind} {value[:200]!r} is not valid: 1 to 128 of A-Z a-z 0-9 _ . - are allowed, the first a letter or digit"
+            f"{kind} {value[:200]!r} is not valid: 1 to 128 of A-Z a-z 0-9 _ . - are allowed, first a letter or digit"
         )
     return value
 

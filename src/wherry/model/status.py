@@ -77,7 +77,7 @@ class ContainerList:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LogChunk:
-    """A piece of a managed log: what the process wrote to `stream` (`stdout`, `stderr`) at one time, line ends included."""
+    """A piece of a managed log: what came from `stream` (`stdout`, `stderr`) at one time, line ends included."""
 
     stream: str
     time_ns: int

@@ -19,7 +19,6 @@ from wherry import errors
 from wherry.model.request import CreateRequest, ExecRequest
 from wherry.oci import capabilities, config, environment, host, layers, mounts, rules, spec, text, users
 
-
 _DISK_ERRORS: dict[int, type[errors.WherryError]] = {
     errno.EACCES: errors.PermissionDenied,
     errno.EDQUOT: errors.ResourceExhausted,

@@ -14,9 +14,11 @@ from typing import Any
 DENIED: tuple[tuple[tuple[str, ...], str], ...] = (
     (
         ("CAP_SYS_ADMIN",),
-        "mount umount umount2 pivot_root fsopen fsconfig fsmount fspick open_tree open_tree_attr move_mount "
-        "mount_setattr setns quotactl quotactl_fd swapon swapoff fanotify_init lookup_dcookie setdomainname "
-        "sethostname",
+        (
+            "mount umount umount2 pivot_root fsopen fsconfig fsmount fspick open_tree open_tree_attr move_mount "
+            "mount_setattr setns quotactl quotactl_fd swapon swapoff fanotify_init lookup_dcookie setdomainname "
+            "sethostname"
+        ),
     ),
     (("CAP_BPF", "CAP_SYS_ADMIN"), "bpf"),
     (("CAP_PERFMON", "CAP_SYS_ADMIN"), "perf_event_open"),
@@ -34,8 +36,10 @@ DENIED: tuple[tuple[tuple[str, ...], str], ...] = (
     # this one; the rest is dead code that the kernel still carries.
     (
         (),
-        "add_key keyctl request_key io_uring_setup io_uring_enter io_uring_register nfsservctl vm86 vm86old uselib "
-        "ustat sysfs _sysctl",
+        (
+            "add_key keyctl request_key io_uring_setup io_uring_enter io_uring_register nfsservctl vm86 vm86old uselib "
+            "ustat sysfs _sysctl"
+        ),
     ),
 )
 

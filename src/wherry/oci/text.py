@@ -58,7 +58,7 @@ def check_path(what: str, value: str) -> str:
 
 def is_below(path: str, top: str) -> bool:
     """Return whether the clean absolute `path` is `top` or lies below it."""
-    return path == top or top == "/" or path.startswith(top + "/")
+    return top in (path, "/") or path.startswith(top + "/")
 
 
 def shorten(value: str) -> str:

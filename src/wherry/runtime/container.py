@@ -157,10 +157,9 @@ class Container:
 def move_aside(path: Path, quarantine: Path) -> Path:
     """Move `path` into the quarantine directory under a name that is free, and return where it is now."""
     quarantine.mkdir(mode=0o700, exist_ok=True)
-    for number in range(10_000):
-        target = quarantine / f"{path.parent.name}-{path.name}.{number}"
-        if not target.exists():
-            break
+    number = 0
+    while (target := quarantine / f"{path.parent.name}-{path.name}.{number}").exists():
+        number += 1
     shutil.move(path, target)
     return target
 

@@ -103,7 +103,7 @@ class Driver:
             raise failure(f"delete container {container_id}", result.status, words(b"", result.output))
 
     async def state(self, container_id: str) -> str:
-        """Return the runtime's own status of a container (`created`, `running`, `stopped`, ...), "" when unknown to it."""
+        """Return the runtime's own status of a container (`created`, `running`, ...), "" when unknown to it."""
         result = await spawn.run(self._argv(None, "state", container_id), timeout=self.timeout)
         if result.status != 0:
             return ""
@@ -127,6 +127,3 @@ def read_log(path: Path) -> bytes:
             return file.read(spawn.MAX_OUTPUT)
     except OSError:
         return b""
-
-
-

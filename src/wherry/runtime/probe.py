@@ -77,7 +77,7 @@ def _config(cgroups_path: str) -> dict[str, Any]:
             "args": [shutil.which("true") or "/bin/true"],
             "env": ["PATH=/usr/bin:/bin"],
             "cwd": "/",
-            "capabilities": {name: empty for name in ("bounding", "effective", "inheritable", "permitted")},
+            "capabilities": dict.fromkeys(("bounding", "effective", "inheritable", "permitted"), empty),
             "noNewPrivileges": True,
         },
         "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}, *binds],

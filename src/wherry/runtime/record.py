@@ -15,7 +15,7 @@ MAX_BYTES = 4 * 1024 * 1024
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write `path` so that a reader, or the next boot of this program, finds the old or the new content, never a part."""
+    """Write `path` so that a reader finds the old or the new content, never a part, whoever dies."""
     new = path.with_name(f".{path.name}.new")
     fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:

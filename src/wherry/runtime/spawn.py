@@ -68,6 +68,12 @@ async def run(argv: Sequence[str], *, timeout: float) -> Result:
     return Result(status, output.data.decode(errors="replace"))
 
 
+def resolve(waited: asyncio.Future[None]) -> None:
+    """Let whoever waits for a descriptor go on."""
+    if not waited.done():
+        waited.set_result(None)
+
+
 def start(argv: Sequence[str], streams: dict[int, int]) -> int:
     """Start a program in a process group of its own and return its pid; `streams` maps its descriptors to ours.
 
@@ -81,7 +87,7 @@ def start(argv: Sequence[str], streams: dict[int, int]) -> int:
         # vfork inside: nothing of this large process is copied. Every other descriptor is close-on-exec (PEP 446).
         # Python ignores SIGPIPE, and an ignored signal would stay so in the container.
         pid = os.posix_spawn(
-            argv[0], argv, os.environ, file_actions=null + given, setpgroup=0, setsigdef=[signal.SIGPIPE]
+            argv[0], list(argv), os.environ, file_actions=null + given, setpgroup=0, setsigdef=[signal.SIGPIPE]
         )
         owned.add(pid)
         return pid
@@ -97,8 +103,8 @@ async def _wait(pid: int, timeout: float) -> int:
     """Wait for the end of our child and reap it; whatever ends the wait early kills its process group first."""
     loop = asyncio.get_running_loop()
     pidfd = os.pidfd_open(pid)
-    ended = loop.create_future()
-    loop.add_reader(pidfd, lambda: ended.done() or ended.set_result(None))
+    ended: asyncio.Future[None] = loop.create_future()
+    loop.add_reader(pidfd, resolve, ended)
     try:
         async with asyncio.timeout(timeout):
             await ended
@@ -108,6 +114,7 @@ async def _wait(pid: int, timeout: float) -> int:
     finally:
         loop.remove_reader(pidfd)
         os.close(pidfd)
-        _, status = os.waitpid(pid, 0)  # ended, or killed an instant ago
+        # It has ended, or was killed an instant ago.
+        _, status = os.waitpid(pid, 0)  # noqa: ASYNC222
         owned.discard(pid)
     return os.waitstatus_to_exitcode(status)

@@ -174,8 +174,8 @@ class Zygote:
 
 async def _wait_writable(sock: socket.socket) -> None:
     loop = asyncio.get_running_loop()
-    ready = loop.create_future()
-    loop.add_writer(sock, lambda: ready.done() or ready.set_result(None))
+    ready: asyncio.Future[None] = loop.create_future()
+    loop.add_writer(sock, spawn.resolve, ready)
     try:
         await ready
     finally:

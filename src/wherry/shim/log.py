@@ -18,7 +18,19 @@ _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 class Log:
     """Writes one process's output. Never raises for a full or failing disk: counts what it drops, and says so."""
 
-    __slots__ = ("_fd", "_max_bytes", "_max_files", "_path", "_second", "_second_text", "_start", "_unsaid", "_why", "dropped_bytes", "end")
+    __slots__ = (
+        "_fd",
+        "_max_bytes",
+        "_max_files",
+        "_path",
+        "_second",
+        "_second_text",
+        "_start",
+        "_unsaid",
+        "_why",
+        "dropped_bytes",
+        "end",
+    )
 
     def __init__(self, path: str, max_bytes: int, max_files: int) -> None:
         self._path = path
@@ -46,7 +58,7 @@ class Log:
         except OSError as error:
             self.dropped_bytes += len(data)
             self._unsaid += len(data)
-            self._why = error.strerror
+            self._why = error.strerror or str(error)
 
     def close(self) -> None:
         """Close the current file."""

@@ -14,7 +14,9 @@ from wherry.linux import libc
 
 TYPE_CHECKING = False  # `typing` has no place in a shim
 if TYPE_CHECKING:
-    from resource import struct_rusage as Usage
+    from resource import struct_rusage
+
+    Usage = struct_rusage
 
 _exit: dict[str, int] = {}
 

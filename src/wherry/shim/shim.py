@@ -8,6 +8,7 @@ Nothing may be imported here after the fork: the package on disk may be another 
 
 from __future__ import annotations
 
+import itertools
 import os
 import select
 import time
@@ -36,7 +37,8 @@ def learn_argument_area() -> None:
     _argument_area = (int(numbers[45]), int(numbers[46]))
 
 
-def _show_as(text: str) -> None:
+def show_as(text: str) -> None:
+    """Let `ps -f` show `text`, as much of it as the arguments had room."""
     start, end = _argument_area
     if start:
         libc.write_memory(start, text.encode()[: end - start - 1].ljust(end - start, b"\0"))
@@ -53,7 +55,7 @@ def main(packet: bytes, exit_fd: int, reply_fd: int) -> None:
     try:
         shim = Shim(frame.parse_frame(packet), exit_fd, reply_fd)
         shim.run()
-    except BaseException as error:  # noqa: BLE001 - the last frame of this process: whatever it is, say it
+    except BaseException as error:
         record.write_words(describe(error))
         if shim is None or not shim.has_reported:
             record.tell(reply_fd, f"E {_class_of(error)} shim: {record.one_line(str(error))}")
@@ -62,7 +64,7 @@ def main(packet: bytes, exit_fd: int, reply_fd: int) -> None:
 
 def _gaps(*keep: int) -> list[tuple[int, int]]:
     edges = [2, *sorted(keep), 1 << 20]
-    return [(low + 1, high) for low, high in zip(edges, edges[1:], strict=False) if low + 1 < high]
+    return [(low + 1, high) for low, high in itertools.pairwise(edges) if low + 1 < high]
 
 
 def _class_of(error: BaseException) -> str:
@@ -126,7 +128,7 @@ class Shim:
         """Create the process through the runtime, keep it, and leave when it and its output have ended."""
         os.chdir(self._one("directory"))
         record.open_words()
-        _show_as(f"wherry-shim {self._one('name')}")
+        show_as(f"wherry-shim {self._one('name')}")
         record.tell(self._reply_fd, f"S {os.getpid()}")
         record.write_file("shim.pid", str(os.getpid()))
         self._control = os.open("control", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -285,7 +287,8 @@ class Shim:
                 self._on_drained()
             return False
         stream = self._stdio.outputs[fd]
-        assert self._log is not None and self._attach is not None
+        assert self._log is not None
+        assert self._attach is not None
         begin = self._log.end
         self._log.write(stream, data)
         if self._attach.clients:
@@ -344,7 +347,9 @@ class Shim:
     def _on_exit(self, status: int, usage: record.Usage) -> None:
         code = os.waitstatus_to_exitcode(status)
         signal_number = -code if code < 0 else 0
-        record.write_exit(128 + signal_number if signal_number else code, signal_number, record.is_oom(self._oom_path), usage)
+        record.write_exit(
+            128 + signal_number if signal_number else code, signal_number, record.is_oom(self._oom_path), usage
+        )
         sweep = self._job.get("sweep", [])
         if self._is_init and sweep:
             self._phase = "sweeping"
@@ -390,4 +395,3 @@ class Shim:
         for fd in (self._control, self._epoll.fileno()):
             os.close(fd)
         self._wake.close()
-

@@ -25,12 +25,13 @@ FDS_PER_REQUEST = 2
 def main(fd: int) -> None:
     """Serve requests on the SEQPACKET socket `fd` until its other end is closed and no shim is left."""
     libc.set_name(b"wherry-zygote")
+    shim.learn_argument_area()
+    shim.show_as("wherry-zygote")
     libc.prctl(libc.PR_SET_CHILD_SUBREAPER, 1)
     # A daemon in the foreground gets the terminal's ctrl-c; its zygote must not. A handler instead of SIG_IGN, because
     # an ignored signal stays ignored across exec, in the runtime and in the container.
     for number in wakeup.DEAF_TO:
         signal.signal(number, wakeup.nothing)
-    shim.learn_argument_area()
     rehearsal.run()
     # No gc.collect() here: the holes it makes in pages would be filled, and so copied, after each fork.
     gc.disable()
@@ -52,7 +53,7 @@ def _serve(requests: socket.socket) -> None:
             if ready == wake.fd:
                 wake.drain()
                 _reap(children)
-            elif listening and not _take(requests, wake, children):
+            elif listening and not _take(requests, children):
                 poll.unregister(requests.fileno())
                 requests.close()
                 listening = False
@@ -69,7 +70,7 @@ def _reap(children: set[int]) -> None:
         children.discard(pid)
 
 
-def _take(requests: socket.socket, wake: wakeup.Wakeup, children: set[int]) -> bool:
+def _take(requests: socket.socket, children: set[int]) -> bool:
     """Take one request and fork its shim; return False when wherryd is gone."""
     try:
         packet, fds, _, _ = socket.recv_fds(requests, frame.MAX_BYTES + 1, FDS_PER_REQUEST)
@@ -79,14 +80,14 @@ def _take(requests: socket.socket, wake: wakeup.Wakeup, children: set[int]) -> b
         return False
     try:
         if len(fds) == FDS_PER_REQUEST:
-            children.add(_fork(packet, fds, requests, wake))
+            children.add(_fork(packet, fds, requests))
     finally:
         for fd in fds:
             os.close(fd)
     return True
 
 
-def _fork(packet: bytes, fds: list[int], requests: socket.socket, wake: wakeup.Wakeup) -> int:
+def _fork(packet: bytes, fds: list[int], requests: socket.socket) -> int:
     try:
         pid = os.fork()
     except OSError as error:

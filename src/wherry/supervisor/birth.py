@@ -31,8 +31,10 @@ async def create(core: Core, live: LiveContainer) -> None:
         async with live.lock, core.starts:
             await _create(core, live)
     except BaseException as error:
-        live.failure = error if isinstance(error, errors.WherryError) else errors.Internal(
-            f"cannot create container {live.id}: {error}"
+        live.failure = (
+            error
+            if isinstance(error, errors.WherryError)
+            else errors.Internal(f"cannot create container {live.id}: {error}")
         )
         await death.undo(core, live)
         raise live.failure from error
@@ -80,9 +82,7 @@ async def _create(core: Core, live: LiveContainer) -> None:
 
 async def created(core: Core, live: LiveContainer, init: LiveProcess) -> None:
     """Record that the container's process exists, and begin to watch it."""
-    live.change(
-        Change.CREATED, created_at_ns=time.time_ns(), cgroup=live.saved.cgroup or cgroup.read_path(init.pid)
-    )
+    live.change(Change.CREATED, created_at_ns=time.time_ns(), cgroup=live.saved.cgroup or cgroup.read_path(init.pid))
     init.state = State.CREATED
     failpoint.hit("create.saved")
     await core.emit(live, "create", process="")
@@ -127,16 +127,16 @@ def _job(core: Core, live: LiveContainer, process: LiveProcess) -> dict[str, lis
     return {key: [value] for key, value in values.items()}
 
 
-async def _spawn(
-    core: Core, live: LiveContainer, process: LiveProcess, fields: dict[str, list[str]], what: str
-) -> int:
+async def _spawn(core: Core, live: LiveContainer, process: LiveProcess, fields: dict[str, list[str]], what: str) -> int:
     disk = process.opened()
     exit_fd = disk.open_exit_writer()
     try:
         return await core.zygote.spawn_shim(fields, exit_fd, core.settings.start_timeout)
     except errors.RuntimeFailed as error:
         printed = _tail(live, process)
-        raise drivers.failure(what, int(error.message), drivers.words(drivers.read_log(disk.directory / "log.json"), printed)) from None
+        raise drivers.failure(
+            what, int(error.message), drivers.words(drivers.read_log(disk.directory / "log.json"), printed)
+        ) from None
     except errors.WherryError as error:
         raise type(error)(f"cannot {what}: {error.message}") from error
     finally:
@@ -232,4 +232,3 @@ async def prune_execs(core: Core, live: LiveContainer) -> None:
     for process in finished[: max(0, len(finished) - KEPT_EXECS)]:
         live.processes.pop(process.id, None)
         await core.thread(live.disk.remove_process, process.id)
-

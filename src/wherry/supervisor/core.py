@@ -68,7 +68,9 @@ class Runtimes:
             if item.default:
                 return item.path
         reasons = "; ".join(f"{item.name}: {item.problem}" for item in found) or "neither crun nor runc is on PATH"
-        raise errors.FailedPrecondition(f"no OCI runtime works on this host: {reasons}. `wherry doctor` says what to do")
+        raise errors.FailedPrecondition(
+            f"no OCI runtime works on this host: {reasons}. `wherry doctor` says what to do"
+        )
 
 
 def find_executable(name: str) -> str:

@@ -93,12 +93,12 @@ async def _settle_execs(core: Core, live: LiveContainer) -> None:
     for process in waiting:
         if process.disk is not None and process.pid:
             await core.thread(kill_now, live, process)
-    waits = [asyncio.ensure_future(process.settled.wait()) for process in waiting]
-    _, late = await asyncio.wait(waits, timeout=SHIM_TIMEOUT)
-    for wait in late:
-        wait.cancel()
-    if late:
-        _logger.error("container %s: %d execs did not end", live.id, len(late))
+    try:
+        async with asyncio.timeout(SHIM_TIMEOUT):
+            for process in waiting:
+                await process.settled.wait()
+    except TimeoutError:
+        _logger.error("container %s: exec %s did not end", live.id, process.id)
 
 
 async def _tell_exit(core: Core, live: LiveContainer, process: LiveProcess, record: st.ExitRecord) -> None:
@@ -126,9 +126,7 @@ async def _conclude(core: Core, live: LiveContainer, process: LiveProcess) -> st
 def _end_orphan(live: LiveContainer, process: LiveProcess) -> st.ExitRecord:
     _logger.warning("container %s: the shim of process %s was killed; ending the process", live.id, process.id)
     kill_now(live, process)
-    record = st.ExitRecord(
-        status=SHIM_LOST, signal=signal.SIGKILL, exited_at_ns=time.time_ns(), reason="shim-lost"
-    )
+    record = st.ExitRecord(status=SHIM_LOST, signal=signal.SIGKILL, exited_at_ns=time.time_ns(), reason="shim-lost")
     process.opened().write_exit_record(record)
     return record
 
@@ -164,8 +162,8 @@ async def release(core: Core, live: LiveContainer) -> None:
 
 async def undo(core: Core, live: LiveContainer) -> None:
     """Take back a creation that failed, or that nobody finished."""
+    init = live.init
     try:
-        init = live.init
         if init is not None and init.disk is not None:
             await core.thread(_end_shim, init.disk)
             await core.thread(kill_now, live, init)
@@ -227,10 +225,10 @@ def _end_shim(disk: Process) -> None:
 async def stop(core: Core, live: LiveContainer, timeout: float) -> st.ExitRecord:
     """Send the stop signal, SIGKILL after `timeout` seconds, and return how the container ended."""
     init = live.process(ids.INIT)
-    if live.state is not State.STOPPED:
+    if not init.settled.is_set():
         async with live.lock:
             was = live.state
-            if was is not State.STOPPED:
+            if not init.settled.is_set():
                 live.change(Change.STOP)
                 init.state = State.STOPPING
         if was in (State.RUNNING, State.STOPPING):

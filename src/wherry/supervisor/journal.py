@@ -107,7 +107,9 @@ class Journal:
                 raise OSError(28, "No space left on device")
         except OSError as error:
             os.ftruncate(self._fd, self._size)
-            raise errors.ResourceExhausted(f"cannot write the journal in {self._directory}: {error.strerror}") from error
+            raise errors.ResourceExhausted(
+                f"cannot write the journal in {self._directory}: {error.strerror}"
+            ) from error
         self._size += len(line)
         self._dirty = True
 

@@ -1,4 +1,4 @@
-"""What the supervisor holds in memory of a container and its processes. Everything in it can be read again from disk."""
+"""What the supervisor holds in memory of a container and its processes; all of it can be read again from disk."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from wherry.supervisor.live import LiveProcess
 
 
 async def read(process: LiveProcess, path: Path, request: req.LogsRequest) -> AsyncIterator[st.LogChunk]:
-    """Yield what the log at `path` holds, as `request` has it, and with `follow` what is added until the process ends."""
+    """Yield what the log at `path` holds, and with `follow` what is added until the process ends."""
     if request.tail < -1 or request.since_ns < 0:
         raise errors.InvalidArgument(f"cannot read logs: tail {request.tail}, since {request.since_ns}")
     reader = log.Reader(path)

@@ -226,4 +226,3 @@ def _sweep_storage(core: Core, known: set[tuple[str, str]]) -> None:
             if (namespace.name, path.name) not in known:
                 _logger.info("%s belongs to no container; removed", path)
                 shutil.rmtree(path, ignore_errors=True)
-

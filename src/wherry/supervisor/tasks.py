@@ -30,7 +30,7 @@ class Tasks:
             _logger.debug("task %s ended with %r", task.get_name(), error)
 
     async def run(self, work: Coroutine[Any, Any, T], name: str) -> T:
-        """Return the result of `work`. Cancelling this cancels the wait, never the work: a change of state is finished."""
+        """Return the result of `work`. Cancelling this cancels the wait, never the work."""
         return await asyncio.shield(self.start(work, name))
 
     async def close(self, timeout: float) -> None:

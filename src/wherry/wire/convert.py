@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 @functools.cache
-def message_of(cls: type) -> type[Message]:
+def message_of(cls: Any) -> type[Message]:
     """Return the message class of a model class: the one of its name."""
     found: type[Message] = getattr(pb, cls.__name__)
     return found
@@ -26,7 +26,7 @@ def message_of(cls: type) -> type[Message]:
 
 def to_message(value: Any) -> Any:
     """Return the message of a model value. Raises InvalidArgument for what no field can hold."""
-    message = message_of(type(value))()
+    message = message_of(typing.cast("Any", type(value)))()
     try:
         _fill(message, value)
     except (ValueError, TypeError, OverflowError) as error:
@@ -62,15 +62,15 @@ def _extend(target: Any, items: typing.Sequence[Any]) -> None:
 def from_message(cls: type[T], message: Any) -> T:
     """Return the `cls` of a message. A field with presence that is not set takes the default of the model."""
     values: dict[str, Any] = {}
-    for name, hint, has_presence in _plan(cls):
+    for name, hint, has_presence in _plan(typing.cast("Any", cls)):
         if has_presence and not message.HasField(name):
             continue
         item = getattr(message, name)
         if dataclasses.is_dataclass(hint):
-            values[name] = from_message(typing.cast(Any, hint), item)
+            values[name] = from_message(typing.cast("Any", hint), item)
         elif typing.get_origin(hint) is tuple:
             part = typing.get_args(hint)[0]
-            values[name] = tuple(from_message(part, one) if dataclasses.is_dataclass(part) else one for one in item)
+            values[name] = tuple(_read_item(part, one) for one in item)
         elif typing.get_origin(hint) is Mapping:
             values[name] = dict(item)
         else:
@@ -80,9 +80,13 @@ def from_message(cls: type[T], message: Any) -> T:
     return cls(**values)
 
 
+def _read_item(hint: Any, item: Any) -> Any:
+    return from_message(typing.cast("type[Any]", hint), item) if dataclasses.is_dataclass(hint) else item
+
+
 @functools.cache
-def _plan(cls: type) -> tuple[tuple[str, Any, bool], ...]:
+def _plan(cls: Any) -> tuple[tuple[str, Any, bool], ...]:
     descriptor = message_of(cls).DESCRIPTOR
     hints = codec.hints_of(cls)
-    names = [field.name for field in dataclasses.fields(typing.cast(Any, cls))]
+    names = [field.name for field in dataclasses.fields(typing.cast("Any", cls))]
     return tuple((name, hints[name], descriptor.fields_by_name[name].has_presence) for name in names)

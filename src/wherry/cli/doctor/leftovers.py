@@ -50,7 +50,9 @@ def find_containers(directory: Path) -> set[str]:
 
 def _directories(path: Path) -> list[Path]:
     try:
-        return sorted(each for each in path.iterdir() if each.is_dir() and not each.is_symlink())
+        return sorted(
+            each for each in path.iterdir() if each.is_dir() and not each.is_symlink() and not each.name.startswith(".")
+        )
     except OSError:
         return []
 
