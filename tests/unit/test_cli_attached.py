@@ -177,6 +177,25 @@ def test_the_exit_of_a_deleted_container_comes_from_the_journal(
     assert wherry_main("run", "--rm", "--name", "c1", "host", "x") == 5
 
 
+def test_a_container_deleted_while_the_daemon_was_away_has_its_status(
+    fake: FakeService, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake.script = [("stdout", b"one")]
+    fake.lost_at = 3
+    version = fake.version
+
+    async def recovered(request: req.Empty) -> st.Version:
+        fake.containers.clear()
+        fake.events = [
+            st.Event(seq=8, time_ns=NOW_NS, type="exit", namespace="default", container="c1", generation=1, status=5)
+        ]
+        return await version(request)
+
+    monkeypatch.setattr(fake, "version", recovered)
+    assert wherry_main("run", "--rm", "--name", "c1", "host", "x") == 5
+    assert "c1 is deleted by now: what it wrote meanwhile may be missing" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("words", "left"), [([], {"c1"}), (["--rm"], set())])
 def test_a_reader_that_goes_away_ends_quietly(
     words: list[str],

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -239,15 +242,19 @@ def test_no_daemon_is_started_at_an_address_that_was_given(
     assert capsys.readouterr().err == "wherry: cannot reach a daemon at unix:///x.sock: refused\n"
 
 
-def test_who_may_not_open_the_socket_is_told_what_to_do(
+def test_who_may_not_open_the_socket_starts_no_daemon(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    install(monkeypatch, FakeService(), [errors.PermissionDenied("permission denied")])
+    install(monkeypatch, FakeService(), [errors.PermissionDenied("cannot open /run/wherry/wherry.sock: be root")])
     assert wherry_main("ps") == 125
-    assert capsys.readouterr().err == (
-        "wherry: cannot open /run/wherry/wherry.sock: permission denied:"
-        " run as root or join the group of the socket (usually wherry)\n"
-    )
+    assert capsys.readouterr().err == "wherry: cannot open /run/wherry/wherry.sock: be root\n"
+
+
+def test_only_root_starts_a_daemon(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    install(monkeypatch, FakeService(), [errors.Unavailable("no daemon answers")])
+    assert wherry_main("ps") == 125
+    assert capsys.readouterr().err == "wherry: no daemon answers; only root can start one\n"
 
 
 def test_table_formats() -> None:
@@ -261,3 +268,13 @@ def test_table_formats() -> None:
         "2d",
     ]
     assert table.format_time(0) == "-"
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_descriptors_are_no_traceback(closed: str) -> None:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    line = f"exec {sys.executable} -m wherry.cli --address /nonexistent/wherry.sock ps {closed}"
+    done = subprocess.run(["sh", "-c", line], stderr=subprocess.PIPE, text=True, env=environment, timeout=30)
+    assert done.returncode == 125
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("\n") == (0 if "2>&-" in closed else 1)

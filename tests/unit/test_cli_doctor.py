@@ -120,14 +120,21 @@ def test_modes(places: Places) -> None:
     assert f"chmod 0700 {places.root}" in found.advice
 
 
+@pytest.fixture
+def as_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+
+
 def named(places: Places) -> dict[str, Finding]:
     return {found.name: found for found in leftovers.check(places)}
 
 
+@pytest.mark.usefixtures("as_root")
 def test_nothing_left_is_fine(places: Places) -> None:
     assert {found.status for found in leftovers.check(places)} == {OK}
 
 
+@pytest.mark.usefixtures("as_root")
 def test_what_is_left_is_found(places: Places) -> None:
     make(places.run / "wherry.sock")
     make(places.run / "default/c1/state.json")

@@ -37,7 +37,7 @@ def directory(tmp_path: Path) -> Path:
 def held(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the tests have every capability and a tmpfs, whoever runs them and wherever."""
     monkeypatch.setattr(capabilities, "held", lambda: frozenset(capabilities.NAMES))
-    monkeypatch.setattr(layers, "_options", lambda lower, directory: None)
+    monkeypatch.setattr(layers, "_options", lambda *_: None)
 
 
 def request(root: Path, *, writable: bool = False, here: str = "", **more: Any) -> CreateRequest:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from wherry import errors
@@ -132,6 +132,8 @@ _JSON = st.recursive(
 )
 
 
+# A busy machine is no failure.
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.dictionaries(st.sampled_from(["root", "process", "linux", "ociVersion"]), _JSON),
     st.dictionaries(st.sampled_from(["args", "env", "cwd", "user", "capabilities", "terminal", "rlimits"]), _JSON),

@@ -48,7 +48,7 @@ def test_without_views_there_is_no_layer(directory: Path) -> None:
 
 
 def test_on_tmpfs_masks_are_mounted_on_top(lower: Path, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layers, "_options", lambda lower, directory: None)
+    monkeypatch.setattr(layers, "_options", lambda *_: None)
     layer, entries = layers.place([view(lower, directory)], directory)
     assert layer == "tmpfs"
     targets = [(fstype, target.removeprefix(f"{directory}/")) for _, target, fstype, _, _ in entries]
@@ -72,7 +72,7 @@ def test_one_view_that_needs_a_tmpfs_takes_all_there(
 ) -> None:
     here = tmp_path / "here"
     here.mkdir()
-    monkeypatch.setattr(layers, "_options", lambda lower, directory: None if lower == str(here) else "volatile")
+    monkeypatch.setattr(layers, "_options", lambda lower, _: None if lower == str(here) else "volatile")
     second = layers.View(lower=str(here), target=str(directory / "here"), prefix="here-")
     layer, entries = layers.place([view(lower, directory), second], directory)
     assert layer == "tmpfs"
@@ -83,7 +83,7 @@ def test_one_view_that_needs_a_tmpfs_takes_all_there(
 
 
 def test_a_path_too_long_for_mount_is_refused(lower: Path, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layers, "_options", lambda lower, directory: None)
+    monkeypatch.setattr(layers, "_options", lambda *_: None)
     monkeypatch.setattr(layers, "_MAX_DATA", 20)
     with pytest.raises(errors.InvalidArgument, match="the path is too long"):
         layers.place([view(lower, directory)], directory)
@@ -118,7 +118,7 @@ from wherry.linux import libc
 from wherry.oci import host, layers
 lower, directory = sys.argv[1:3]
 if sys.argv[3] == "tmpfs":
-    layers._options = lambda lower, directory: None
+    layers._options = lambda *_: None
 masks = host.Masks(directories=(f"{lower}/root", f"{lower}/etc/ssl"), files=(f"{lower}/etc/shadow",))
 layer, entries = layers.place([layers.View(lower=lower, target=f"{directory}/rootfs", masks=masks)], Path(directory))
 libc.unshare(libc.CLONE_NEWNS)

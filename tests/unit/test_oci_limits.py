@@ -93,7 +93,7 @@ def test_the_numbers_of_ulimits_are_the_kernels() -> None:
 
 
 def test_a_hard_limit_above_the_daemons_needs_a_capability(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resource, "getrlimit", lambda number: (100, 100))
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (100, 100))
     asked = (Ulimit(name="nofile", soft=5, hard=200),)
     assert limits.rlimits(asked, EVERYTHING) == [{"type": "RLIMIT_NOFILE", "soft": 5, "hard": 200}]
     with pytest.raises(errors.PermissionDenied, match="cannot set ulimit nofile to 200"):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import string
 from dataclasses import replace
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from wherry import errors
@@ -64,6 +65,7 @@ def test_plain_requests_pass() -> None:
         ({"env": ("=x",)}, "must be NAME=VALUE"),
         ({"env": ("A=\0",)}, "NUL"),
         ({"workdir": "x"}, "not an absolute path"),
+        ({"workdir": "/a\x1fb"}, "control character"),
         ({"workdir": "/a/../b"}, "'..'"),
         ({"workdir": "/proc/self/fd/7"}, "lead out"),
         ({"workdir": "//proc/./self/cwd"}, "lead out"),
@@ -106,7 +108,7 @@ def test_plain_requests_pass() -> None:
         ({"stdio": Stdio(log_max_files=1)}, "log_max_files"),
     ],
 )
-def test_an_impossible_request_is_refused(changes: dict[str, object], cause: str) -> None:
+def test_an_impossible_request_is_refused(changes: dict[str, Any], cause: str) -> None:
     with pytest.raises(errors.InvalidArgument, match=cause) as raised:
         bundle.validate(replace(HOST, **changes))
     assert len(raised.value.message) < 500
@@ -124,7 +126,7 @@ def test_an_impossible_request_is_refused(changes: dict[str, object], cause: str
         {"source": Source(kind="bundle", path="/b", here="/home")},
     ],
 )
-def test_a_bundle_takes_no_option_of_a_generated_one(changes: dict[str, object]) -> None:
+def test_a_bundle_takes_no_option_of_a_generated_one(changes: dict[str, Any]) -> None:
     with pytest.raises(errors.InvalidArgument, match=r"its config\.json is taken as it is"):
         bundle.validate(replace(BUNDLE, **changes))
 
@@ -139,6 +141,9 @@ def test_an_exec_needs_a_command() -> None:
     with pytest.raises(errors.InvalidArgument, match="no command given"):
         rules.validate_exec(ExecRequest(id="one"))
 
+
+# A busy machine is no failure.
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 _WORDS = st.one_of(
     st.text(max_size=12),
@@ -173,6 +178,7 @@ _REQUESTS = st.builds(
 )
 
 
+@patient
 @given(_REQUESTS)
 def test_any_request_passes_or_raises_one_of_ours(request: CreateRequest) -> None:
     with contextlib.suppress(errors.InvalidArgument):
@@ -180,6 +186,7 @@ def test_any_request_passes_or_raises_one_of_ours(request: CreateRequest) -> Non
 
 
 # Each field alone in an otherwise good request, where the first bad one does not hide the rest.
+@patient
 @given(_REQUESTS, st.sampled_from([name for name in CreateRequest.__slots__ if name != "source"]))
 def test_any_single_field_passes_or_raises_one_of_ours(request: CreateRequest, name: str) -> None:
     with contextlib.suppress(errors.InvalidArgument):

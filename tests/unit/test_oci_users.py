@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wherry import errors
@@ -114,6 +114,7 @@ _LINES = st.lists(st.lists(st.one_of(st.text(max_size=8), st.integers().map(str)
 )
 
 
+@settings(deadline=None)
 @given(st.one_of(st.binary(), _LINES))
 def test_any_file_parses_to_ids_in_range(content: bytes) -> None:
     for user in users.parse_passwd(content):
@@ -126,6 +127,7 @@ def test_any_file_parses_to_ids_in_range(content: bytes) -> None:
         assert "" not in group.members
 
 
+@settings(deadline=None)
 @given(st.from_regex(r"[a-z_][a-z0-9_-]{0,30}", fullmatch=True), st.integers(0, users.MAX_ID))
 def test_a_well_formed_line_is_found(name: str, number: int) -> None:
     assert users.parse_passwd(f"{name}:x:{number}:{number}::/x:/bin/sh".encode()) == [
@@ -136,6 +138,7 @@ def test_a_well_formed_line_is_found(name: str, number: int) -> None:
     ]
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_user_is_taken_or_refused(user: str) -> None:
     try:

@@ -21,13 +21,10 @@ _CARRIES_STATUS = frozenset({"run", "exec", "attach"})
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (default: this process's) and return the exit code."""
+    hold_descriptors()
     try:
-        try:
-            status = _dispatch(sys.argv[1:] if argv is None else argv)
-        finally:
-            sys.stdout.flush()
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else 0
+        status = _read_and_run(sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         return exits.INTERRUPTED
     except BrokenPipeError:
@@ -36,9 +33,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     except errors.WherryError as error:
         say(error.message)
         return exits.find(error)
+    except OSError as error:
+        silence_stdout()
+        say(f"cannot finish: {error}")
+        return exits.WHERRY_FAILED
     except Exception as error:  # noqa: BLE001 - the outermost edge: a user gets one line, never a traceback
         return _report_stray(error)
     return status
+
+
+def hold_descriptors() -> None:
+    """Open /dev/null for each of stdin, stdout and stderr that is closed, so that no socket gets its number."""
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    # Python has None for those that were closed.
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 - for as long as we run
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
 
 
 def silence_stdout() -> None:
@@ -55,6 +68,14 @@ def _report_stray(error: Exception) -> int:
         traceback.print_exception(error)
     say(f"internal error: {type(error).__name__}: {error} (WHERRY_DEBUG=1 shows where)")
     return exits.WHERRY_FAILED
+
+
+def _read_and_run(words: Sequence[str]) -> int:
+    try:
+        return _dispatch(words)
+    except SystemExit as end:
+        # How argparse ends: after --help and after a misuse.
+        return end.code if isinstance(end.code, int) else 0
 
 
 def _make_top_parser() -> Parser:

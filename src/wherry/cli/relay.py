@@ -64,10 +64,19 @@ class Relay:
             while True:
                 try:
                     return await self._attend(begin)
+                except errors.NotFound as error:
+                    if not self.begun:
+                        raise
+                    # Deleted while we were away: its log went with it, its exit is still in the journal.
+                    record = await self._find_exit(error)
+                    say(f"{self.target.id} is deleted by now: what it wrote meanwhile may be missing")
+                    return record
                 except errors.Unavailable as error:
                     if not self.begun:
                         raise
                     self.connected = False
+                    if self._inlet is not None and not self._inlet.ended:
+                        say(f"the last input for {self.target.id} may be lost")
                     await self.session.reconnect(error.message)
                     self.connected, begin = True, None
         finally:
@@ -128,16 +137,15 @@ class Relay:
         return st.ExitRecord(status=found.status, signal=found.signal, exited_at_ns=found.time_ns, reason=found.reason)
 
     async def _copy(self, attachment: Attachment) -> None:
-        try:
-            async for output in attachment:
-                if output.dropped_bytes:
-                    say(f"{output.dropped_bytes} bytes of output of {self.target.id} were lost")
-                if output.data:
-                    await self._outlet.write(output.stream, output.data)
-                self._offset = max(self._offset, output.offset)
-        except errors.NotFound:
-            # Deleted while we were away: its log went with it, its exit is still in the journal.
-            say(f"the container {self.target.id} is deleted: output behind this point is gone")
+        async for output in attachment:
+            if output.dropped_bytes:
+                say(
+                    f"{output.dropped_bytes} bytes of the log of {self.target.id} were rotated away before"
+                    " they could be read here (--log-max-size and --log-max-files keep more)"
+                )
+            if output.data:
+                await self._outlet.write(output.stream, output.data)
+            self._offset = max(self._offset, output.offset)
 
     async def _drain(self, copied: asyncio.Task[None]) -> None:
         while not copied.done():
@@ -153,8 +161,8 @@ class Relay:
             while data := await inlet.read():
                 await attachment.write(data)
             await attachment.close_stdin()
-        except (errors.FailedPrecondition, errors.NotFound):
-            # The process has ended, or closed its stdin: nothing to feed.
+        except errors.WherryError:
+            # The process has ended or closed its stdin, or the daemon is gone: the output and the wait tell which.
             return
 
     async def _forward_signals(self) -> None:

@@ -72,10 +72,7 @@ class Session:
 
         await self.close()
         address, namespace = self.settings.address, self.settings.namespace
-        try:
-            self._client = await self._stack.enter_async_context(connection.connect(address, namespace=namespace))
-        except errors.PermissionDenied as error:
-            raise errors.PermissionDenied(advise_permission(error.message, self.settings.path)) from error
+        self._client = await self._stack.enter_async_context(connection.connect(address, namespace=namespace))
 
     async def close(self) -> None:
         """End the connection."""
@@ -105,12 +102,6 @@ class Session:
                 return
 
 
-def advise_permission(message: str, path: str) -> str:
-    """Return the message of a refused connection with what to do about it."""
-    lead = message if path in message else f"cannot open {path}: {message}"
-    return f"{lead}: run as root or join the group of the socket (usually wherry)"
-
-
 @asynccontextmanager
 async def open_session(settings: Settings, *, start_daemon: bool = True) -> AsyncIterator[Session]:
     """Connect to the daemon; at the default address one is started when none answers and we are root."""
@@ -122,8 +113,14 @@ async def open_session(settings: Settings, *, start_daemon: bool = True) -> Asyn
             if settings.chosen or not start_daemon:
                 raise
             if os.geteuid() != 0:
-                raise errors.Unavailable(f"{error.message}: no daemon runs, and only root can start one") from error
+                raise errors.Unavailable(f"{error.message}; only root can start one") from error
             await autostart.start_daemon(settings.path, session.connect)
-        yield session
+        try:
+            yield session
+        except errors.Unavailable as error:
+            if error.message.startswith(("cannot ", "no ")):
+                raise
+            # The transport's own words say what broke, not for whom.
+            raise errors.Unavailable(f"lost the daemon at {settings.address}: {error.message}") from error
     finally:
         await session.close()

@@ -7,6 +7,7 @@ import concurrent.futures
 import os
 import select
 
+from wherry import errors
 from wherry.cli.parser import say
 
 #: A pipe that polls as writable takes this much without blocking (PIPE_BUF, pipe(7)).
@@ -45,6 +46,8 @@ class Outlet:
                 await asyncio.get_running_loop().run_in_executor(self._thread, _write_all, fd, data)
         except BrokenPipeError:
             raise ReaderGone from None
+        except OSError as error:
+            raise errors.ResourceExhausted(f"cannot write to {stream}: {error.strerror}") from error
         finally:
             self.busy = False
         self.written += len(data)

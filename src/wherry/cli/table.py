@@ -28,8 +28,9 @@ def _print_rich(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
 
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, len(_GAP), 0, 0))
     for index, column in enumerate(columns):
-        last = index == len(columns) - 1
-        table.add_column(column, no_wrap=True, overflow="ellipsis" if last else "fold", ratio=1 if last else None)
+        # Only the last column gives way on a narrow terminal.
+        width = None if index == len(columns) - 1 else max(len(column), *(len(row[index]) for row in cells), 1)
+        table.add_column(column, no_wrap=True, overflow="ellipsis", min_width=width)
     for row in cells:
         # Text, not str: rich would take [words in brackets] for its own markup.
         table.add_row(*(Text(cell) for cell in row))

@@ -20,7 +20,7 @@ LARGEST_CPUS = 65536.0
 #: Ten years; a longer wait is a mistake.
 LONGEST_SECONDS = 10 * 365 * 86400.0
 
-_SIZE = re.compile(r"([0-9]{1,30})(\.[0-9]{1,9})?([kmgtp]?)(?:i?b)?", re.IGNORECASE | re.ASCII)
+_SIZE = re.compile(r"([0-9]{1,100})(\.[0-9]{1,9})?([kmgtp]?)(?:i?b)?", re.IGNORECASE | re.ASCII)
 _DURATION_PART = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)(ms|s|m|h|d)", re.ASCII)
 _NUMBER = re.compile(r"[0-9]{1,20}(\.[0-9]{1,9})?", re.ASCII)
 _RFC3339 = re.compile(

@@ -186,7 +186,8 @@ def _find_here(request: CreateRequest, private: list[str]) -> str:
 
 
 def _find_directory(what: str, path: str) -> str:
-    real = os.path.realpath(text.check_path(f"{what} directory", path))
+    # What a link leads to is checked like what was given: it becomes part of mount options and messages.
+    real = text.check_path(f"{what} directory", os.path.realpath(text.check_path(f"{what} directory", path)))
     if not os.path.exists(real):
         raise errors.NotFound(f"cannot use {path} as {what}: no such directory")
     if not os.path.isdir(real):

@@ -48,7 +48,7 @@ def check_total(what: str, values: Iterable[str]) -> None:
 
 def check_path(what: str, value: str) -> str:
     """Return the absolute path `value` without double slashes and dots; raise InvalidArgument for any other."""
-    check(what, value, limit=MAX_PATH)
+    check_line(what, value, limit=MAX_PATH)
     if not value.startswith("/"):
         raise errors.InvalidArgument(f"{what} {shorten(value)} is not valid: it is not an absolute path")
     if ".." in value.split("/"):

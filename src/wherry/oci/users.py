@@ -118,7 +118,7 @@ def _lines(content: bytes, width: int) -> Iterator[list[str]]:
 def _home(home: str) -> str:
     """Return `home`, which becomes an environment variable, or / if it could be anything but a path."""
     try:
-        return text.check_path("home directory", text.check_line("home directory", home))
+        return text.check_path("home directory", home)
     except errors.InvalidArgument:
         return "/"
 

@@ -68,7 +68,15 @@ class Zygote:
         script = Path(wherry.__file__).parent / "shim" / "__main__.py"
         log = os.open(self._log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
-            argv = [sys.executable, "-I", "-S", str(script), str(_CHILD_FD), _ROOM]
+            argv = [
+                sys.executable,
+                "-I",
+                "-S",
+                str(script),
+                str(_CHILD_FD),
+                f"{self._log_path.parent}/.rehearsal-{os.getpid()}",
+                _ROOM,
+            ]
             self.pid = spawn.start(argv, {2: log, _CHILD_FD: theirs.fileno()})
         except BaseException:
             ours.close()

@@ -1,4 +1,4 @@
-"""Start of the zygote: `python -I -S <this file> FD`, FD being its end of the socket pair with wherryd."""
+"""Start of the zygote: `python -I -S <this file> FD SCRATCH`, FD being its end of the socket pair with wherryd."""
 
 import os
 import sys
@@ -10,4 +10,4 @@ if __name__ == "__main__":
     from wherry.shim import zygote
 
     del sys.path[0]
-    zygote.main(int(sys.argv[1]))
+    zygote.main(int(sys.argv[1]), sys.argv[2])

@@ -31,6 +31,15 @@ def write_file(name: str, text: str) -> None:
     os.rename(f".{name}.new", name)
 
 
+def read_file(name: str) -> bytes:
+    """Return the first 4096 bytes of a file, which is more than anything we read has; without the `io` machinery."""
+    fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(fd, 4096)
+    finally:
+        os.close(fd)
+
+
 def open_words() -> None:
     """Let standard error be shim.log."""
     fd = os.open("shim.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -94,8 +103,7 @@ def kill_group(leader: int) -> None:
 def read_pid(name: str) -> int:
     """Return the process id in a file the runtime wrote, 0 when it is missing or absurd."""
     try:
-        with open(name, "rb") as file:
-            return max(0, int(file.read(32)))
+        return max(0, int(read_file(name)))
     except (OSError, ValueError):
         return 0
 
@@ -111,8 +119,7 @@ def is_child(pid: int) -> bool:
 def write_starttime(pid: int) -> None:
     """Write field 22 of /proc/PID/stat, which with the pid names a process for ever (proc(5))."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            write_file("starttime", file.read().rpartition(b") ")[2].split()[19].decode())
+        write_file("starttime", read_file(f"/proc/{pid}/stat").rpartition(b") ")[2].split()[19].decode())
     except OSError:
         pass  # ended already
 
@@ -120,8 +127,7 @@ def write_starttime(pid: int) -> None:
 def find_oom_file(pid: int) -> str:
     """Return the file that counts OOM kills in the cgroup of `pid`, "" when there is none (cgroups(7))."""
     try:
-        with open(f"/proc/{pid}/cgroup", "rb") as file:
-            lines = file.read().decode().splitlines()
+        lines = read_file(f"/proc/{pid}/cgroup").decode().splitlines()
     except OSError:
         return ""
     found = ""
@@ -137,8 +143,7 @@ def find_oom_file(pid: int) -> str:
 def is_oom(path: str) -> bool:
     """Tell whether the kernel has killed for memory there: `oom_kill N`, N > 0, in both cgroup versions."""
     try:
-        with open(path, "rb") as file:
-            lines = file.read().split(b"\n")
+        lines = read_file(path).split(b"\n")
     except OSError:
         return False
     return any(line.startswith(b"oom_kill ") and line != b"oom_kill 0" for line in lines)

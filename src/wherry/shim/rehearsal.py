@@ -1,17 +1,98 @@
-"""What the zygote runs once before it freezes.
+"""What the zygote does a few times before it freezes: the whole life of a shim, with a shell as the runtime.
 
-The interpreter specialises code, fills its caches and its allocators while it runs. Each of those writes, done here,
-lies in pages that all shims share; done after the fork, it would be a private copy in each of them.
+The interpreter specialises code and fills caches and allocators while it runs, and the standard library imports on
+first use (os.wait4 loads `resource`). Done here, each of those writes lies in pages that all shims share; done after
+the fork, it would be a private copy in every one of them (docs/decisions/0005-rehearsal.md has the figures).
 """
 
 from __future__ import annotations
 
 import os
-import tempfile
+import socket
+import time
+
+from wherry.model import frame
+from wherry.shim import record, shim
+
+#: The specialising interpreter of Python 3.11 rewrites code within its first 8 runs, and loops within 16.
+ROUNDS = 12
+#: A "runtime" that leaves a child behind, as `create` does: it echoes its stdin, then ends.
+_RUNTIME = "exec 3<&0; (exec cat <&3 3<&-) & echo -n $! > pid"
+_TIMEOUT = 5.0
 
 
-def run() -> None:
-    """Rehearse; whatever goes wrong here only costs memory later."""
+def run(directory: str) -> None:
+    """Rehearse in `directory`, which is made and removed. Whatever goes wrong only costs memory later."""
+    words = os.dup(2)
+    try:
+        for number in range(ROUNDS):
+            _one(f"{directory}-{number}")
+    except OSError as error:
+        os.dup2(words, 2)
+        record.write_words(f"the rehearsal failed, shims will be larger: {error}")
+    finally:
+        os.chdir("/")
+        os.dup2(words, 2)
+        os.close(words)
 
 
-__all__ = ["os", "run", "tempfile"]
+def _one(directory: str) -> None:
+    os.mkdir(directory, 0o700)
+    try:
+        os.mkfifo(f"{directory}/exit", 0o600)
+        os.mkfifo(f"{directory}/control", 0o600)
+        reader = os.open(f"{directory}/exit", os.O_RDONLY | os.O_NONBLOCK)
+        reply = os.pipe()
+        try:
+            client = _fork_client(directory)
+            job = frame.parse_frame(frame.format_frame(_job(directory)))
+            shim.Shim(job, os.open(f"{directory}/exit", os.O_WRONLY), reply[1]).run()
+        finally:
+            os.close(reader)
+            os.close(reply[0])
+        _reap(client)
+    finally:
+        for name in os.listdir(directory):
+            os.unlink(f"{directory}/{name}")
+        os.rmdir(directory)
+
+
+def _job(directory: str) -> dict[str, list[str]]:
+    values = {
+        "name": "rehearsal",
+        "directory": directory,
+        "init": "1",
+        "stdio": "managed",
+        "stdin_open": "1",
+        "log": f"{directory}/log",
+        "log_max_bytes": "65536",
+        "log_max_files": "2",
+        "timeout": str(_TIMEOUT),
+    }
+    return {key: [value] for key, value in values.items()} | {"argv": ["/bin/sh", "-c", _RUNTIME]}
+
+
+def _fork_client(directory: str) -> int:
+    """Fork somebody who attaches, writes, closes stdin and reads to the end."""
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        client.settimeout(_TIMEOUT)
+        give_up = time.monotonic() + _TIMEOUT
+        while client.connect_ex(f"{directory}/attach.sock") and time.monotonic() < give_up:
+            time.sleep(0.001)
+        for packet in (b"I" + b"a line\n" * 100, b"Iwithout an end", b"C"):
+            client.send(packet)
+        while client.recv(1 << 17):
+            pass
+    finally:
+        os._exit(0)
+
+
+def _reap(pid: int) -> None:
+    try:
+        os.waitpid(pid, 0)
+    except ChildProcessError:
+        pass  # the shim has, like any other child of its process

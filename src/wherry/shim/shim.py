@@ -26,14 +26,16 @@ DRAIN_EXEC = 5.0
 #: How long the runtime may take to kill what is left of a container without a pid namespace of its own, seconds.
 SWEEP = 5.0
 
+#: Above any descriptor; close_range(2) makes the distance cost nothing.
+MAX_FD = 1 << 20
+
 _argument_area = (0, 0)
 
 
 def learn_argument_area() -> None:
     """Remember where `ps -f` reads this process's arguments (proc(5): arg_start and arg_end)."""
     global _argument_area
-    with open("/proc/self/stat", "rb") as file:
-        numbers = file.read().rpartition(b") ")[2].split()
+    numbers = record.read_file("/proc/self/stat").rpartition(b") ")[2].split()
     _argument_area = (int(numbers[45]), int(numbers[46]))
 
 
@@ -49,8 +51,10 @@ def main(packet: bytes, exit_fd: int, reply_fd: int) -> None:
     os.setsid()
     libc.set_name(b"wherry-shim")
     libc.prctl(libc.PR_SET_CHILD_SUBREAPER, 1)
-    for low, high in _gaps(exit_fd, reply_fd):
-        os.closerange(low, high)
+    low, high = (exit_fd, reply_fd) if exit_fd < reply_fd else (reply_fd, exit_fd)
+    os.closerange(3, low)
+    os.closerange(low + 1, high)
+    os.closerange(high + 1, MAX_FD)
     shim = None
     try:
         shim = Shim(frame.parse_frame(packet), exit_fd, reply_fd)
@@ -60,11 +64,6 @@ def main(packet: bytes, exit_fd: int, reply_fd: int) -> None:
         if shim is None or not shim.has_reported:
             record.tell(reply_fd, f"E {_class_of(error)} shim: {record.one_line(str(error))}")
         raise
-
-
-def _gaps(*keep: int) -> list[tuple[int, int]]:
-    edges = [2, *sorted(keep), 1 << 20]
-    return [(low + 1, high) for low, high in itertools.pairwise(edges) if low + 1 < high]
 
 
 def _class_of(error: BaseException) -> str:

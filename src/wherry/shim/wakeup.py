@@ -13,6 +13,13 @@ def nothing(_number: int, _frame: object) -> None:
     """Handle a signal by doing nothing."""
 
 
+def handle_signals() -> None:
+    """Install the handlers, in the zygote, once and for all forks: `signal.signal` writes to many pages."""
+    # Handlers and not SIG_IGN: an ignored signal stays ignored across exec, in the runtime and in the container.
+    for number in (signal.SIGCHLD, *DEAF_TO):
+        signal.signal(number, nothing)
+
+
 class Wakeup:
     """Makes `fd` readable whenever a child has ended (SIGCHLD)."""
 
@@ -20,7 +27,6 @@ class Wakeup:
 
     def __init__(self) -> None:
         self.fd, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        signal.signal(signal.SIGCHLD, nothing)
         signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
 
     def drain(self) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import gc
 import os
 import select
-import signal
 import socket
 import sys
 
@@ -22,17 +21,17 @@ from wherry.shim import rehearsal, shim, wakeup
 FDS_PER_REQUEST = 2
 
 
-def main(fd: int) -> None:
-    """Serve requests on the SEQPACKET socket `fd` until its other end is closed and no shim is left."""
+def main(fd: int, scratch: str) -> None:
+    """Serve requests on the SEQPACKET socket `fd` until its other end is closed and no shim is left.
+
+    `scratch` is a path below which it may make directories for the rehearsal.
+    """
     libc.set_name(b"wherry-zygote")
     shim.learn_argument_area()
-    shim.show_as("wherry-zygote")
     libc.prctl(libc.PR_SET_CHILD_SUBREAPER, 1)
-    # A daemon in the foreground gets the terminal's ctrl-c; its zygote must not. A handler instead of SIG_IGN, because
-    # an ignored signal stays ignored across exec, in the runtime and in the container.
-    for number in wakeup.DEAF_TO:
-        signal.signal(number, wakeup.nothing)
-    rehearsal.run()
+    wakeup.handle_signals()
+    rehearsal.run(scratch)
+    shim.show_as("wherry-zygote")
     # No gc.collect() here: the holes it makes in pages would be filled, and so copied, after each fork.
     gc.disable()
     gc.freeze()

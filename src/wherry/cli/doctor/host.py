@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import resource
 import shutil
@@ -75,7 +76,9 @@ def check_privileges(status: str) -> Finding:
             "privileges",
             WARN if set(missing) <= _LACKED else FAIL,
             f"root without CAP_{', CAP_'.join(missing)}",
-            "inside a container, start that one with more privileges (--privileged)",
+            "it does not matter until an ulimit, a trace or a network setting is refused"
+            if set(missing) <= _LACKED
+            else "inside a container, start that one with more privileges (--privileged)",
         )
     return Finding("privileges", OK, "root with every capability that is needed")
 
@@ -83,6 +86,8 @@ def check_privileges(status: str) -> Finding:
 def _check_namespaces() -> Finding:
     if shutil.which("unshare") is None:
         return Finding("namespaces", WARN, "not examined: unshare is not on PATH", "install util-linux")
+    if os.geteuid() != 0:
+        return Finding("namespaces", WARN, "not tried: only root can", "run wherry doctor as root")
     broken = {}
     for name, flags in _NAMESPACES.items():
         outcome = finding.try_program(["unshare", *flags, "true"])

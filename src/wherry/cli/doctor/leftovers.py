@@ -17,13 +17,17 @@ _SHOWN = 5
 
 def check(places: Places) -> Iterator[Finding]:
     """Yield what was found about the daemon and about what outlived its owner."""
+    if os.geteuid() != 0:
+        yield Finding("leftovers", WARN, "not examined: only root can see them", "run wherry doctor as root")
+        return
     answers = does_answer(places.run / "wherry.sock")
     containers = find_containers(places.run)
     yield _check_daemon(places, answers)
     yield _check_orphans(containers, answers)
     yield _check_quarantine(places.run)
-    yield _check_shims(places.proc)
-    yield _check_cgroups(places, containers)
+    shims = find_shims(places.proc)
+    yield _check_shims(shims)
+    yield _check_cgroups(places, {path.parent.name for path in shims.values()} | {_id(each) for each in containers})
     yield _check_earlier_boot(places, containers)
 
 
@@ -99,35 +103,43 @@ def _check_quarantine(run: Path) -> Finding:
     )
 
 
-def _check_shims(proc: Path) -> Finding:
-    """A shim's working directory is the state directory of its process."""
-    lost, total = [], 0
+def find_shims(proc: Path) -> dict[int, Path]:
+    """Return every shim of this host and its working directory, which is the state directory of its process.
+
+    That of a deleted one ends in " (deleted)" (proc(5)).
+    """
+    found = {}
     for entry in proc.iterdir():
-        if not entry.name.isdecimal() or finding.read_text(entry / "comm").strip() != "wherry-shim":
-            continue
-        total += 1
-        try:
-            target = os.readlink(entry / "cwd")
-        except OSError:
-            continue
-        if target.endswith(" (deleted)"):
-            lost.append(f"pid {entry.name} ({target.removesuffix(' (deleted)')})")
-    if not lost:
-        return Finding("shims", OK, f"{total} with a state directory" if total else "none")
-    return Finding("shims", WARN, f"without a state directory: {_shorten(sorted(lost))}", "kill -9 these pids")
+        if entry.name.isdecimal() and finding.read_text(entry / "comm").strip() == "wherry-shim":
+            try:
+                found[int(entry.name)] = Path(os.readlink(entry / "cwd"))
+            except OSError:
+                continue
+    return found
 
 
-def _check_cgroups(places: Places, containers: set[str]) -> Finding:
-    groups = {path.relative_to(places.cgroup): path for path in _find_groups(places.cgroup)}
-    known = {container.partition("/")[2] for container in containers}
-    lost = sorted(str(path) for path in groups.values() if not any(part in known for part in path.name.split("~")[1:]))
+def _check_shims(shims: dict[int, Path]) -> Finding:
+    lost = [f"pid {pid} ({path})" for pid, path in sorted(shims.items()) if path.name.endswith(" (deleted)")]
     if not lost:
-        return Finding("cgroups of containers", OK, f"{len(groups)}, each with its container" if groups else "none")
+        return Finding("shims", OK, f"{len(shims)}, each with its state directory" if shims else "none")
+    return Finding("shims", WARN, f"without a state directory: {_shorten(lost)}", "kill -9 these pids")
+
+
+def _id(container: str) -> str:
+    return container.partition("/")[2]
+
+
+def _check_cgroups(places: Places, known: set[str]) -> Finding:
+    """A container's group is wherry~ID~NUMBER; the shims also tell those of another daemon's state directory."""
+    names = {path.name for path in _find_groups(places.cgroup)}
+    lost = sorted(name for name in names if not known.intersection(name.split("~")[1:]))
+    if not lost:
+        return Finding("cgroups of containers", OK, f"{len(names)}, each with its container" if names else "none")
     return Finding(
         "cgroups of containers",
         WARN,
         f"without a container: {_shorten(lost)}",
-        "when their cgroup.procs is empty: rmdir " + " ".join(lost[:_SHOWN]),
+        f"when no process is in them: find {places.cgroup} -depth -path '*/{lost[0]}*' -type d -exec rmdir {{}} \\;",
     )
 
 
