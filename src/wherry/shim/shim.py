@@ -8,7 +8,6 @@ Nothing may be imported here after the fork: the package on disk may be another 
 
 from __future__ import annotations
 
-import itertools
 import os
 import select
 import time

@@ -1,0 +1,1 @@
+"""Measurements: `python -m bench NAME`. Ratios and medians of one run, on the machine it runs on."""

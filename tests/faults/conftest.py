@@ -1,0 +1,26 @@
+"""Fixtures of the fault tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.faults.world import World
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Run async tests on asyncio."""
+    return "asyncio"
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    """Give a place for one daemon; afterwards nothing may be left of it."""
+    place = World()
+    try:
+        yield place
+        place.check_clean()
+    finally:
+        place.destroy()

@@ -1,0 +1,198 @@
+"""SIGKILL of the daemon before, in and after each step: every container is known, each exit is told once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import re
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+import wherry
+from tests.faults.world import World, eventually_async, get_state, is_alive
+from wherry import errors
+from wherry.client.client import Client
+from wherry.model import request as req
+
+Drive = Callable[[World, Client], Awaitable[None]]
+
+
+async def _run_sleeper(world: World, client: Client) -> None:
+    await client.service.run(world.request("a"))
+
+
+async def _run_short(world: World, client: Client) -> None:
+    await client.service.run(world.request("a", "sh", "-c", "exit 7"))
+    await client.service.wait(world.process_ref("a"))
+    await asyncio.sleep(30)  # until the daemon dies a step behind the answer
+
+
+async def _exec(world: World, client: Client) -> None:
+    await client.service.run(world.request("a"))
+    await client.service.exec(req.ExecRequest(id=world.id("a"), process="e", args=("sleep", "300")))
+
+
+async def _exec_short(world: World, client: Client) -> None:
+    await client.service.run(world.request("a"))
+    await client.service.exec(req.ExecRequest(id=world.id("a"), process="e", args=("sh", "-c", "exit 3")))
+    await client.service.wait(world.process_ref("a", "e"))
+
+
+async def _delete(world: World, client: Client) -> None:
+    await client.service.run(world.request("a", "true"))
+    await client.service.wait(world.process_ref("a"))
+    await client.service.delete(req.DeleteRequest(id=world.id("a")))
+
+
+POINTS: dict[str, Drive] = {
+    **dict.fromkeys(
+        ("create.recorded", "create.prepared", "create.directory", "create.spawned", "create.saved"), _run_sleeper
+    ),
+    **dict.fromkeys(("start.recorded", "start.started", "start.saved", "start.journaled"), _run_sleeper),
+    **dict.fromkeys(("exec.directory", "exec.spawned", "exec.journaled"), _exec),
+    "exec.exit-noticed": _exec_short,
+    **dict.fromkeys(("exit.noticed", "exit.journaled", "exit.saved"), _run_short),
+    **dict.fromkeys(("delete.marked", "delete.released", "delete.storage", "delete.journaled"), _delete),
+}
+ON_RUNC = ("create.spawned", "start.started", "exec.spawned", "exit.noticed", "delete.marked")
+CASES = [(name, "crun") for name in POINTS] + [(name, "runc") for name in ON_RUNC]
+
+
+def test_no_failpoint_is_forgotten() -> None:
+    source = Path(wherry.__file__).parent
+    hits = [
+        name for path in source.rglob("*.py") for name in re.findall(r'failpoint\.hit\("([^"]*)"\)', path.read_text())
+    ]
+    assert sorted(hits) == sorted(POINTS)
+
+
+@pytest.mark.parametrize(("point", "runtime"), CASES)
+async def test_daemon_killed_at_a_failpoint_loses_nothing(world: World, point: str, runtime: str) -> None:
+    world.runtime = runtime
+    drive = POINTS[point]
+    world.start(failpoint=point)
+    async with world.client() as client:
+        with contextlib.suppress(errors.Unavailable):
+            async with asyncio.timeout(20):
+                dying = asyncio.gather(drive(world, client))
+                assert world.daemon is not None
+                await eventually_async(f"death at {point}", lambda: world.daemon and world.daemon.poll() is not None)
+                dying.cancel()
+                await asyncio.gather(dying, return_exceptions=True)
+    assert world.join() == -9, f"{point} was not reached"
+    world.start()
+    async with world.client() as client:
+        await _check_true_state(world, client, point)
+        await _retry(world, client, drive)
+        await _end_all(world, client)
+        await world.check_serving(client, "a")
+
+
+async def _check_true_state(world: World, client: Client, point: str) -> None:
+    """Check that the one container is known with its true state, or entirely gone."""
+    found = await client.containers()
+    events = await world.events(client)
+    if not found:
+        assert point.startswith(("create.", "delete."))
+        assert world.leftovers() == []
+        assert all(event.type == "create" or event.process for event in events if point.startswith("create."))
+        return
+    (info,) = found
+    assert not point.startswith("delete.")
+    assert info.problem == ""
+    if POINTS[point] is _run_short:
+        assert info.state == "stopped"
+        assert info.exit is not None
+        assert info.exit.status == 7
+        assert [event.status for event in events if event.type == "exit"] == [7]
+        return
+    assert info.state in ("created", "running")
+    assert info.pid in world.descendants()
+    assert is_alive(info.pid)
+    if point.startswith("start."):
+        assert info.state == "running"
+    told = {event.process for event in events if event.type == "start"}
+    assert told == {process.id for process in info.processes if process.started_at_ns}
+    for process in info.processes[1:]:
+        assert (process.state == "running") == is_alive(process.pid)
+
+
+async def _retry(world: World, client: Client, drive: Drive) -> None:
+    if drive is _run_sleeper:
+        again = await client.service.run(world.request("a"))
+        assert again.state == "running"
+        assert is_alive(again.pid)
+    elif drive is _exec:
+        request = req.ExecRequest(id=world.id("a"), process="e", args=("sleep", "300"))
+        known = {process.id for process in (await client.service.get(world.ref("a"))).processes}
+        if "e" in known:
+            with pytest.raises(errors.AlreadyExists):
+                await client.service.exec(request)
+        else:
+            assert (await client.service.exec(request)).state == "running"
+    elif drive is _exec_short:
+        assert (await client.service.wait(world.process_ref("a", "e"))).status == 3
+    elif drive is _run_short:
+        again = await client.service.run(world.request("a", "sh", "-c", "exit 7"))
+        assert again.exit is not None
+        assert again.exit.status == 7
+    elif await get_state(client, world.ref("a")):
+        await client.service.delete(req.DeleteRequest(id=world.id("a")))
+
+
+async def _end_all(world: World, client: Client) -> None:
+    for info in await client.containers():
+        record = await client.service.stop(req.StopRequest(id=info.id, timeout=0))
+        after = await client.service.get(req.ContainerRef(id=info.id))
+        assert after.exit == record
+        assert all(process.exit is not None for process in after.processes)
+        exits = {event.process: event for event in await world.events(client) if event.type == "exit"}
+        assert set(exits) == {process.id for process in after.processes}
+        assert exits["init"].status == record.status
+        await client.service.delete(req.DeleteRequest(id=info.id))
+
+
+async def test_daemon_killed_at_any_moment_loses_nothing(world: World) -> None:
+    rng = random.Random(20260213)
+    world.start()
+    for round_ in range(15):
+        workload = asyncio.gather(*(_work(world, round_, number, rng.random()) for number in range(6)))
+        await asyncio.sleep(rng.uniform(0.02, 0.7))
+        world.kill()
+        await workload
+        world.start()
+        async with world.client() as client:
+            events = await world.events(client)
+            for info in await client.containers():
+                assert info.state in ("created", "running", "stopped", "stopping"), info
+                assert info.problem == ""
+                if info.state in ("created", "running"):
+                    assert is_alive(info.pid)
+                else:
+                    exits = [e for e in events if e.generation == info.generation and e.type == "exit"]
+                    assert info.exit is None or [e.status for e in exits if e.process == "init"] == [info.exit.status]
+            if round_ % 3 == 2:
+                for info in await client.containers():
+                    await client.service.delete(req.DeleteRequest(id=info.id, force=True))
+                assert world.leftovers() == []
+    async with world.client() as client:
+        await world.check_serving(client)
+        exits = [e for e in await world.events(client) if e.type == "exit" and e.process == "init"]
+        assert all(event.status in (9, 137) or event.status == 5 for event in exits), exits
+
+
+async def _work(world: World, round_: int, number: int, chance: float) -> None:
+    """Live a container's life until the daemon dies under it."""
+    name = f"{round_}-{number}"
+    args = ("sh", "-c", "sleep 0.1; exit 9") if number % 2 else ("sleep", "300")
+    with contextlib.suppress(errors.Unavailable, errors.FailedPrecondition, errors.NotFound):
+        async with world.client() as client:
+            await client.service.run(world.request(name, *args))
+            await client.service.exec(req.ExecRequest(id=world.id(name), args=("sh", "-c", "sleep 0.05; exit 4")))
+            if chance < 0.5:
+                await client.service.delete(req.DeleteRequest(id=world.id(name), force=True))
+            else:
+                await client.service.wait(world.process_ref(name))
