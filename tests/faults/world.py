@@ -252,7 +252,9 @@ class World:
         mounts = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if f"{self.base}/" in line]
         cgroups = [str(path) for path in Path("/sys/fs/cgroup").glob(f"*/wherry~{self.token}*")]
         cgroups += [str(path) for path in Path("/sys/fs/cgroup").glob(f"wherry~{self.token}*")]
-        files = [str(path) for path in self.state.glob("default/*")] + [str(path) for path in self.state.glob(".*")]
+        files = [str(path) for path in self.state.glob("default/*")]
+        if self.daemon is None:  # else it may be trying the runtimes just now
+            files += [str(path) for path in self.state.glob(".*")]
         files += [str(path) for path in self.root.glob("containers/*/*")]
         files += [str(path) for path in self.state.rglob(".removed-*")]
         return mounts + cgroups + files

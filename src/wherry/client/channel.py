@@ -41,6 +41,8 @@ def to_error(error: grpc.aio.AioRpcError) -> errors.WherryError:
         name = value.decode() if isinstance(value, bytes) else value
         if key == methods.ERROR_KEY and name in errors.named():
             return errors.named()[name](details)
+    if error.code() is grpc.StatusCode.UNAVAILABLE:
+        return errors.Unavailable(f"the daemon went away: {details}")
     code = error.code().value[0]
     return _BY_CODE.get(code, errors.WherryError)(details)
 
@@ -70,7 +72,7 @@ class _Attachment:
             await self._call.write(message)
         except grpc.aio.AioRpcError as error:
             raise to_error(error) from None
-        except asyncio.InvalidStateError:
+        except (asyncio.InvalidStateError, grpc.aio.BaseError):  # the call has ended under our hands
             raise errors.FailedPrecondition("cannot write to the process: it has ended") from None
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-import secrets
 
 from wherry import errors
 
@@ -34,4 +34,4 @@ def check_namespace(value: str) -> str:
 
 def make() -> str:
     """Return a new random id of 12 hexadecimal digits."""
-    return secrets.token_hex(6)
+    return os.urandom(6).hex()

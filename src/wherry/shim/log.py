@@ -104,7 +104,7 @@ class Log:
         self._start = self.end
         directory, name = os.path.split(self._path)
         rotated = sorted(item for item in os.listdir(directory) if is_rotated(item, name))
-        for item in rotated[: len(rotated) - (self._max_files - 1)]:
+        for item in rotated[: max(0, len(rotated) - (self._max_files - 1))]:
             os.unlink(f"{directory}/{item}")
 
 

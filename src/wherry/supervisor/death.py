@@ -61,7 +61,7 @@ async def _on_init_end(core: Core, live: LiveContainer, init: LiveProcess) -> No
         failpoint.hit("exit.noticed")
         await finish(core, live, init, record)
     if live.saved.request.auto_remove:
-        await delete(core, live, force=False)
+        await remove_unread(core, live)
 
 
 async def finish(core: Core, live: LiveContainer, init: LiveProcess, record: st.ExitRecord) -> None:
@@ -262,6 +262,12 @@ async def end(core: Core, live: LiveContainer) -> None:
         await core.thread(_end_shim, init.opened())
         async with asyncio.timeout(SHIM_TIMEOUT):
             await init.settled.wait()
+
+
+async def remove_unread(core: Core, live: LiveContainer) -> None:
+    """Delete an ended container once those who are reading its output have all of it: the log is deleted as well."""
+    await live.wait_unread()
+    await delete(core, live, force=False)
 
 
 async def delete(core: Core, live: LiveContainer, *, force: bool) -> None:

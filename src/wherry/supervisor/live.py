@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from wherry import errors
@@ -90,11 +92,30 @@ class LiveContainer:
         self.made = asyncio.Event()
         self.failure: errors.WherryError | None = None
         self.is_gone = False
+        self._readers = 0
+        self._unread = asyncio.Event()
+        self._unread.set()
 
     @property
     def id(self) -> str:
         """The container's id."""
         return self.disk.id
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Be somebody who reads a log of this container: an automatic removal waits for him."""
+        self._readers += 1
+        self._unread.clear()
+        try:
+            yield
+        finally:
+            self._readers -= 1
+            if not self._readers:
+                self._unread.set()
+
+    async def wait_unread(self) -> None:
+        """Wait until nobody reads a log; a client that is gone reads no more."""
+        await self._unread.wait()
 
     @property
     def key(self) -> tuple[str, str]:

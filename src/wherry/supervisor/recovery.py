@@ -26,6 +26,8 @@ _logger = logging.getLogger(__name__)
 
 #: Seconds for one container; one that takes longer is shown as `unknown`.
 DEADLINE = 10.0
+#: Seconds that clients of the dead daemon have to come back for the output of a container that removes itself.
+RETURN_GRACE = 10.0
 #: Seconds between looks at a creation that its shim is still at.
 _POLL = 0.02
 
@@ -41,8 +43,13 @@ async def recover(core: Core) -> None:
     core.recovered.set()
     for live in list(core.containers.values()):
         if live.state is State.STOPPED and live.saved.request.auto_remove:
-            core.tasks.start(death.delete(core, live, force=False), f"delete {live.id}")
+            core.tasks.start(_remove_later(core, live), f"remove {live.id}")
     _logger.info("recovered %d containers", len(core.containers))
+
+
+async def _remove_later(core: Core, live: LiveContainer) -> None:
+    await asyncio.sleep(RETURN_GRACE)
+    await death.remove_unread(core, live)
 
 
 def _survey(core: Core) -> list[LiveContainer]:

@@ -230,8 +230,9 @@ class Supervisor:
         process = live.process(request.process or ids.INIT)
         _check_managed(live, process)
         path = live.disk.log_path(process.id)
-        async for chunk in logs.read(process, path, request):
-            yield chunk
+        with live.reading():
+            async for chunk in logs.read(process, path, request):
+                yield chunk
 
     @asynccontextmanager
     async def attach(self, request: req.AttachRequest) -> AsyncIterator[attach.Attachment]:
@@ -243,10 +244,11 @@ class Supervisor:
         if request.offset < -1:
             raise errors.InvalidArgument(f"cannot attach to container {live.id}: offset {request.offset}")
         attachment = attach.Attachment(process.opened(), live.disk.log_path(process.id), request.offset)
-        try:
-            yield attachment
-        finally:
-            attachment.close()
+        with live.reading():
+            try:
+                yield attachment
+            finally:
+                attachment.close()
 
     async def subscribe(self, request: req.SubscribeRequest) -> AsyncIterator[st.Event]:
         """Yield events above a sequence number, then follow."""
