@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import wherry
-from tests.faults.world import World, eventually_async, get_state, is_alive
+from tests.faults.world import World, get_state, is_alive
 from wherry import errors
 from wherry.client.client import Client
 from wherry.model import request as req
@@ -75,18 +75,38 @@ async def test_daemon_killed_at_a_failpoint_loses_nothing(world: World, point: s
     drive = POINTS[point]
     world.start(failpoint=point)
     async with world.client() as client:
-        with contextlib.suppress(errors.Unavailable):
-            async with asyncio.timeout(20):
-                dying = asyncio.gather(drive(world, client))
-                assert world.daemon is not None
-                await eventually_async(f"death at {point}", lambda: world.daemon and world.daemon.poll() is not None)
-                dying.cancel()
-                await asyncio.gather(dying, return_exceptions=True)
-    assert world.join() == -9, f"{point} was not reached"
+        dying = asyncio.gather(drive(world, client), return_exceptions=True)
+        assert await asyncio.to_thread(world.join) == -9, f"{point} was not reached"
+        dying.cancel()
     world.start()
     async with world.client() as client:
         await _check_true_state(world, client, point)
         await _retry(world, client, drive)
+        await _end_all(world, client)
+        await world.check_serving(client, "a")
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("exec.spawned", "exec.journaled"),
+        ("start.started", "start.journaled"),
+        ("exit.noticed", "exit.journaled"),
+        ("delete.marked", "delete.storage"),
+    ],
+)
+async def test_daemon_killed_again_while_it_recovers_loses_nothing(world: World, first: str, second: str) -> None:
+    world.start(failpoint=first)
+    async with world.client() as client:
+        dying = asyncio.gather(POINTS[first](world, client), return_exceptions=True)
+        assert await asyncio.to_thread(world.join) == -9
+        dying.cancel()
+    world.start(failpoint=second)
+    assert await asyncio.to_thread(world.join) == -9, f"{second} was not reached in recovery"
+    world.start()
+    async with world.client() as client:
+        await _check_true_state(world, client, second)
+        await _retry(world, client, POINTS[first])
         await _end_all(world, client)
         await world.check_serving(client, "a")
 
@@ -165,8 +185,9 @@ async def test_daemon_killed_at_any_moment_loses_nothing(world: World) -> None:
         await workload
         world.start()
         async with world.client() as client:
+            found = await client.containers()
             events = await world.events(client)
-            for info in await client.containers():
+            for info in found:
                 assert info.state in ("created", "running", "stopped", "stopping"), info
                 assert info.problem == ""
                 if info.state in ("created", "running"):

@@ -48,6 +48,9 @@ class Supervisor:
         Raises FailedPrecondition when another supervisor has the directories, or they do not belong together.
         """
         settings = self.core.settings
+        for directory in (settings.state_dir, settings.root_dir):
+            if not str(directory).isprintable():
+                raise errors.InvalidArgument(f"cannot use {str(directory)!r}: it has control characters")
         try:
             settings.state_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
             settings.root_dir.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,0 +1,227 @@
+"""SIGKILL and SIGSTOP of a shim, SIGKILL of the zygote: noticed at once, and nobody else is harmed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.faults.world import SLEEPER, SLOW, World, count_fds, eventually_async, is_alive
+from wherry import errors
+from wherry.client.client import Client
+from wherry.model import request as req
+from wherry.model import status as st
+
+COUNTER = ("sh", "-c", "i=0; while :; do i=$((i+1)); echo $i; sleep 0.02; done")
+
+
+async def _wait(world: World, client: Client, name: str, process: str = "init", limit: float = 1.0) -> st.ExitRecord:
+    async with asyncio.timeout(limit * SLOW):
+        return await client.service.wait(world.process_ref(name, process))
+
+
+def _check_lost(record: st.ExitRecord) -> None:
+    assert (record.status, record.signal, record.reason) == (137, 9, "shim-lost")
+
+
+@pytest.mark.parametrize("runtime", ["crun", "runc"])
+async def test_killed_shim_is_noticed_within_a_second_and_takes_its_container_along(world: World, runtime: str) -> None:
+    world.runtime = runtime
+    world.start()
+    async with world.client() as client:
+        info = await client.service.run(world.request("a", "sh", "-c", "sleep 300 & sleep 300"))
+        other = await client.service.run(world.request("b"))
+        await eventually_async("both processes run", lambda: len(list(world.descendants())) > 6)
+        os.kill(world.shim_pid("a"), signal.SIGKILL)
+        _check_lost(await _wait(world, client, "a"))
+        assert not is_alive(info.pid)
+        after = await client.service.get(world.ref("a"))
+        assert after.state == "stopped"
+        assert is_alive(other.pid)
+        (event,) = [event for event in await world.events(client) if event.type == "exit"]
+        assert (event.container, event.status, event.signal, event.reason) == (world.id("a"), 137, 9, "shim-lost")
+        assert (world.directory("a") / "exitStatus").read_text() == "137"
+        assert not list(Path("/sys/fs/cgroup").glob(f"*/wherry~{world.id('a')}~*"))
+        await client.service.delete(req.DeleteRequest(id=world.id("a")))
+        await world.check_serving(client, "a")
+
+
+@pytest.mark.parametrize("runtime", ["crun", "runc"])
+async def test_killed_shim_of_an_exec_ends_only_that_exec(world: World, runtime: str) -> None:
+    world.runtime = runtime
+    world.start()
+    async with world.client() as client:
+        info = await client.service.run(world.request("a"))
+        pids = {}
+        for name in ("e1", "e2"):
+            pids[name] = (await client.service.exec(req.ExecRequest(id=world.id("a"), process=name, args=SLEEPER))).pid
+        os.kill(world.shim_pid("a", "e1"), signal.SIGKILL)
+        _check_lost(await _wait(world, client, "a", "e1"))
+        assert not is_alive(pids["e1"])
+        assert is_alive(pids["e2"])
+        assert is_alive(info.pid)
+        assert (await client.service.get(world.ref("a"))).state == "running"
+        record = await client.service.stop(req.StopRequest(id=world.id("a"), timeout=0))
+        assert (record.signal, record.reason) == (9, "")
+        exits = [event.process for event in await world.events(client) if event.type == "exit"]
+        assert exits == ["e1", "e2", "init"]
+
+
+async def test_shims_killed_while_the_daemon_is_down_are_told_by_the_next_one(world: World) -> None:
+    world.start()
+    async with world.client() as client:
+        lost = await client.service.run(world.request("a"))
+        kept = await client.service.run(world.request("b"))
+        exec_ = await client.service.exec(req.ExecRequest(id=world.id("b"), process="e", args=SLEEPER))
+    world.kill()
+    os.kill(world.shim_pid("a"), signal.SIGKILL)
+    os.kill(world.shim_pid("b", "e"), signal.SIGKILL)
+    world.start()
+    async with world.client() as client:
+        _check_lost(await _wait(world, client, "a", limit=3))
+        _check_lost(await _wait(world, client, "b", "e", limit=3))
+        assert not is_alive(lost.pid)
+        assert not is_alive(exec_.pid)
+        assert is_alive(kept.pid)
+        told = [(event.container, event.process) for event in await world.events(client) if event.type == "exit"]
+        assert sorted(told) == [(world.id("a"), "init"), (world.id("b"), "e")]
+
+
+def _slow_runtime(world: World, where: str) -> str:
+    """Return a real runtime that takes its time to create, before or after it has done so."""
+    path = world.base / "slow"
+    before, after = ("sleep 60", "") if where == "before" else ("", "sleep 60")
+    path.write_text(
+        "#!/bin/sh\n"
+        f'case " $* " in *" create "*) touch {world.base}/reached-before; {before or ":"}; crun "$@" || exit\n'
+        f"touch {world.base}/reached-after; {after or ':'}; exit 0;; esac\n"
+        'exec crun "$@"\n'
+    )
+    path.chmod(0o755)
+    return str(path)
+
+
+@pytest.mark.parametrize("where", ["before", "after"])
+async def test_shim_killed_during_a_creation_leaves_nothing_of_it(world: World, where: str) -> None:
+    world.start()
+    async with world.client() as client:
+        request = world.request("a", runtime=_slow_runtime(world, where))
+        creating = asyncio.ensure_future(client.service.run(request))  # noqa: TID251 - awaited below
+        await eventually_async("the runtime is at it", (world.base / f"reached-{where}").exists)
+        os.kill(world.shim_pid("a"), signal.SIGKILL)
+        with pytest.raises(errors.WherryError, match="the shim was killed"):
+            async with asyncio.timeout(5 * SLOW):
+                await creating
+        assert await client.containers() == ()
+        assert world.leftovers() == []
+        await world.check_serving(client, "a")
+
+
+async def test_stopped_shim_delays_nobody_else_and_can_be_deleted_by_force(world: World) -> None:
+    world.start()
+    async with world.client() as client:
+        info = await client.service.run(world.request("a"))
+        await client.service.run(world.request("b"))
+        os.kill(world.shim_pid("a"), signal.SIGSTOP)
+        deleting = asyncio.ensure_future(  # noqa: TID251 - awaited below
+            client.service.delete(req.DeleteRequest(id=world.id("a"), force=True))
+        )
+        async with asyncio.timeout(5 * SLOW):
+            begun = time.monotonic()
+            assert len(await client.containers()) == 2
+            assert (await client.service.get(world.ref("a"))).pid in (0, info.pid)
+            assert time.monotonic() - begun < 0.5 * SLOW
+            await world.check_serving(client, "c")
+            await client.service.stop(req.StopRequest(id=world.id("b"), timeout=0))
+        assert not is_alive(info.pid)
+        async with asyncio.timeout(25 * SLOW):
+            await deleting
+        (event,) = [event for event in await world.events(client) if event.type == "exit" and event.container == info.id]
+        assert event.status == 137
+
+
+async def test_killed_zygote_harms_no_container_and_is_replaced(world: World) -> None:
+    world.start()
+    async with world.client() as client:
+        info = await client.service.run(world.request("a", *COUNTER))
+        zygote = (await client.info()).zygote_pid
+        os.kill(zygote, signal.SIGKILL)
+        await eventually_async("the zygote is reaped", lambda: not Path(f"/proc/{zygote}").exists(), 1.0)
+        size = (log := Path(info.processes[0].log_path)).stat().st_size
+        await eventually_async("the output goes on", lambda: log.stat().st_size > size + 100)
+        await world.check_serving(client, "b")
+        assert (await client.info()).zygote_pid not in (0, zygote)
+        shim = world.shim_pid("a")
+        assert (await client.service.stop(req.StopRequest(id=world.id("a"), timeout=0))).reason == ""
+        await eventually_async("the orphaned shim is reaped", lambda: not Path(f"/proc/{shim}").exists())
+
+
+async def test_zygote_killed_while_the_daemon_is_down_loses_no_exit(world: World) -> None:
+    world.start()
+    async with world.client() as client:
+        await client.service.run(world.request("a", "sh", "-c", "sleep 0.5; exit 6"))
+        zygote = (await client.info()).zygote_pid
+    world.kill()
+    os.kill(zygote, signal.SIGKILL)
+    world.start()
+    async with world.client() as client:
+        assert (await _wait(world, client, "a", limit=5)).status == 6
+        await world.check_serving(client, "b")
+
+
+async def test_zygote_killed_among_ten_creations_fails_each_cleanly_or_not_at_all(world: World) -> None:
+    world.start()
+    async with world.client() as client:
+        await client.service.run(world.request("warm", "true"))
+        base = count_fds(world.pid)
+        for round_ in range(3):
+            names = [f"{round_}-{number}" for number in range(10)]
+            work = asyncio.gather(
+                *(client.service.run(world.request(name)) for name in names), return_exceptions=True
+            )
+            await asyncio.sleep(0.02 * (round_ + 1))
+            os.kill((await client.info()).zygote_pid or (1 << 22), signal.SIGKILL)
+            results = await work
+            known = {info.id: info for info in await client.containers()}
+            for name, result in zip(names, results, strict=True):
+                if isinstance(result, st.ContainerInfo):
+                    assert known[world.id(name)].state == "running"
+                    assert is_alive(result.pid)
+                    await client.service.delete(req.DeleteRequest(id=world.id(name), force=True))
+                else:
+                    assert isinstance(result, errors.Unavailable | errors.Aborted), result
+                    assert world.id(name) not in known
+        await client.service.delete(req.DeleteRequest(id=world.id("warm")))
+        assert world.leftovers() == []
+        await world.check_serving(client)
+        await eventually_async("descriptors are back", lambda: count_fds(world.pid) <= base + 2)
+
+
+async def test_zygote_that_cannot_live_is_one_clear_error(world: World) -> None:
+    world.start()
+    async with world.client() as client:
+        await world.check_serving(client)
+        stop = asyncio.Event()
+
+        async def hunt() -> None:
+            while not stop.is_set():
+                with contextlib.suppress(ProcessLookupError):
+                    if pid := (await client.info()).zygote_pid:
+                        os.kill(pid, signal.SIGKILL)
+                await asyncio.sleep(0)
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(hunt())
+            try:
+                async with asyncio.timeout(15 * SLOW):
+                    with contextlib.suppress(errors.Unavailable, errors.Internal, errors.Aborted):
+                        await client.service.run(world.request("a", "true"))
+            finally:
+                stop.set()
+        await client.service.run(world.request("a", "true"))
+        assert (await client.service.wait(world.process_ref("a"))).status == 0
