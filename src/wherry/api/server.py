@@ -30,8 +30,8 @@ class Server:
         self.health = Health()
         self.calls = Calls()
         options = [
-            ("grpc.max_receive_message_length", methods.MAX_MESSAGE),
-            ("grpc.max_send_message_length", methods.MAX_MESSAGE),
+            ("grpc.max_receive_message_length", methods.MAX_REQUEST),
+            ("grpc.max_send_message_length", methods.MAX_ANSWER),
             ("grpc.so_reuseport", 0),
         ]
         self._server = grpc.aio.server(options=options)

@@ -12,7 +12,7 @@ from wherry.wire import methods
 
 _logger = logging.getLogger(__name__)
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
-#: gRPC carries the text in one HTTP/2 header; a runtime's megabyte of words does not belong there.
+#: Bytes of text in a status. It is one HTTP/2 header: above 8 KiB of all of them a client may refuse the answer.
 MAX_TEXT = 4096
 
 
@@ -22,5 +22,19 @@ async def abort(context: Any, error: BaseException) -> NoReturn:
         _logger.error("internal error", exc_info=error)
         error = errors.Internal(f"internal error: {type(error).__name__}: {error}")
     metadata = ((methods.ERROR_KEY, type(error).__name__),)
-    await context.abort(_CODES[int(error.code)], error.message[:MAX_TEXT], trailing_metadata=metadata)
+    await context.abort(_CODES[int(error.code)], fit(error.message), trailing_metadata=metadata)
     raise AssertionError("abort returned")
+
+
+def fit(text: str) -> str:
+    """Return as much of `text` as MAX_TEXT bytes hold once gRPC has percent-encoded it.
+
+    A lone surrogate (a file name that is not UTF-8) becomes "?": gRPC cannot encode it, and the call would never end.
+    """
+    data = text.encode("utf-8", "replace")
+    room = MAX_TEXT
+    for index, byte in enumerate(data):
+        room -= 1 if 0x20 <= byte <= 0x7E and byte != 0x25 else 3
+        if room < 0:
+            return data[:index].decode("utf-8", "ignore")
+    return data.decode()

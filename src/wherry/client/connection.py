@@ -52,8 +52,8 @@ async def connect(address: str | None = None, *, namespace: str = ids.DEFAULT_NA
     from wherry.wire import methods
 
     options = [
-        ("grpc.max_receive_message_length", methods.MAX_MESSAGE),
-        ("grpc.max_send_message_length", methods.MAX_MESSAGE),
+        ("grpc.max_receive_message_length", methods.MAX_ANSWER),
+        ("grpc.max_send_message_length", methods.MAX_ANSWER),
         ("grpc.enable_http_proxy", 0),
     ]
     async with grpc.aio.insecure_channel(f"unix://{path}", options=options) as channel:

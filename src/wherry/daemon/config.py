@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -65,7 +66,7 @@ class Config:
         """The path of the API's socket. Raises InvalidArgument for another address, or one too long for sun_path."""
         address = str(self["listen"] or self.state_dir / "wherry.sock")
         path = address.removeprefix("unix://")
-        if not path.startswith("/") or len(path.encode()) > 107:
+        if not path.startswith("/") or len(os.fsencode(path)) > 107:
             raise errors.InvalidArgument(f"listen: {address!r} is not unix:///PATH of at most 107 bytes")
         return Path(path)
 
@@ -109,7 +110,7 @@ def read_file(path: Path) -> dict[str, Any]:
         data = tomllib.loads(path.read_text())
     except OSError as error:
         raise errors.NotFound(f"cannot read {path}: {error.strerror}") from error
-    except ValueError as error:  # TOML or UTF-8
+    except (ValueError, RecursionError) as error:  # TOML or UTF-8
         raise errors.InvalidArgument(f"cannot read {path}: {error}") from error
     for name in data:
         if name not in KEYS:

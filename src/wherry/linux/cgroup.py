@@ -95,7 +95,7 @@ def kill_one(pid: int, path: str) -> None:
     except ProcessLookupError:
         return
     try:
-        if path and read_path(pid).startswith(path):
+        if path and f"{read_path(pid)}/".startswith(f"{path}/"):
             signal.pidfd_send_signal(fd, signal.SIGKILL)
     except ProcessLookupError:
         pass

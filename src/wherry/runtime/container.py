@@ -86,6 +86,8 @@ class Container:
         self.directory = directories.container(namespace, container_id)
         self.storage = directories.storage(namespace, container_id)
         self._quarantine = directories.quarantine
+        #: The directory is there, and this container's.
+        self.is_made = False
 
     def create(self, saved: Record) -> None:
         """Make both directories and state.json. Raises AlreadyExists when the id's directory is there."""
@@ -94,6 +96,7 @@ class Container:
             self.directory.mkdir(mode=0o700)
         except FileExistsError as error:
             raise errors.AlreadyExists(f"cannot create container {self.id}: {self.directory} exists") from error
+        self.is_made = True
         self.save(saved)
         if self.storage.exists():  # of a container that a reboot took
             discard(self.storage)
@@ -121,6 +124,7 @@ class Container:
         try:
             saved = codec.from_plain(Record, record.read_json(path))
             State(saved.state)
+            self.is_made = True
         except FileNotFoundError as error:
             raise errors.DataLoss(f"cannot load container {self.id}: state.json is missing") from error
         except ValueError as error:

@@ -34,7 +34,7 @@ def words(log: bytes, output: str = "") -> str:
     for line in log[-spawn.MAX_OUTPUT :].splitlines():
         try:
             entry = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(entry, dict) and entry.get("level") == "error":
             found = str(entry.get("msg", ""))
@@ -109,7 +109,7 @@ class Driver:
             return ""
         try:
             state: Any = json.loads(result.output)
-        except ValueError:
+        except (ValueError, RecursionError):
             return ""
         return str(state.get("status", "")) if isinstance(state, dict) else ""
 

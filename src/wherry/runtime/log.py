@@ -95,8 +95,10 @@ class Reader:
             if self._is_current():
                 return b""
             # Rotated. What was written between our read and the rotation is read first.
-            size = os.fstat(self._fd).st_size
-            if self._start + size <= self.position:
+            rest = os.pread(self._fd, BLOCK, self.position - self._start)
+            if b"\n" not in rest:
+                self.position += len(rest)  # no line of ours; nothing will be added to it
+            if not rest:
                 self.close()
 
     def _is_current(self) -> bool:
@@ -129,15 +131,17 @@ class Reader:
 
     def _choose(self, current: int, start: int, rotated: list[tuple[int, Path]]) -> bool:
         self._fd, self._start = current, start
-        for file_start, path in reversed(rotated):
-            if self.position >= self._start:
-                break
+        for file_start, path in rotated:
             try:
                 fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
             except FileNotFoundError:
+                continue
+            # The first that reaches beyond the position; in a hole (somebody removed a file) that is a later one.
+            if self.position < file_start + os.fstat(fd).st_size:
+                os.close(self._fd)
+                self._fd, self._start = fd, file_start
                 break
-            os.close(self._fd)
-            self._fd, self._start = fd, file_start
+            os.close(fd)
         if self.position < self._start:
             self.lost += self._start - self.position
             self.position = self._start

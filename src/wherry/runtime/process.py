@@ -6,15 +6,20 @@ exit.json, which carries the whole exit record.
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
 from wherry import errors
 from wherry.linux import pidfd
-from wherry.model import codec, ids
+from wherry.model import codec
 from wherry.model import status as st
 from wherry.runtime import record
+
+#: No process has this number or a higher one (proc(5): pid_max).
+_PID_LIMIT = 2**22
 
 
 class Process:
@@ -58,6 +63,9 @@ class Process:
         flags = os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
         self.exit_fd = os.open(self.directory / "exit", os.O_RDONLY | flags)
         self._control_fd = os.open(self.directory / "control", os.O_RDWR | flags)
+        for fd, name in ((self.exit_fd, "exit"), (self._control_fd, "control")):
+            if not stat.S_ISFIFO(os.fstat(fd).st_mode):
+                raise OSError(errno.EINVAL, "not a FIFO", str(self.directory / name))
 
     def open_exit_writer(self) -> int:
         """Return a write end of `exit`, to be handed to the shim: so there is no moment without a writer."""
@@ -77,12 +85,12 @@ class Process:
     @property
     def pid(self) -> int:
         """The host's process id, 0 before the runtime has made the process."""
-        return record.read_number(self.directory / "pid") or 0
+        return _read_pid(self.directory / "pid")
 
     @property
     def shim_pid(self) -> int:
         """The process id of the shim, 0 when it was never there."""
-        return record.read_number(self.directory / "shim.pid") or 0
+        return _read_pid(self.directory / "shim.pid")
 
     @property
     def starttime(self) -> int | None:
@@ -98,7 +106,10 @@ class Process:
     def exit_record(self) -> st.ExitRecord | None:
         """Return how the process ended, None when it has not or nobody could write it down."""
         try:
-            return codec.from_plain(st.ExitRecord, record.read_json(self.directory / "exit.json"))
+            found = codec.from_plain(st.ExitRecord, record.read_json(self.directory / "exit.json"))
+            if not 0 <= found.status <= 255:
+                raise ValueError(f"status {found.status}")
+            return found
         except (FileNotFoundError, ValueError, errors.DataLoss):
             status = self.exit_status()
             return None if status is None else st.ExitRecord(status=status, reason="unknown" if status == 255 else "")
@@ -110,8 +121,11 @@ class Process:
 
     def send_signal(self, number: int) -> None:
         """Send a signal to this very process. Raises FailedPrecondition when it has ended."""
+        pid = self.pid
+        if not pid:
+            raise errors.FailedPrecondition(f"cannot signal process {self.id}: it is not made yet")
         try:
-            pidfd.send_signal(self.pid or 2**22, self.starttime, number)
+            pidfd.send_signal(pid, self.starttime, number)
         except ProcessLookupError as error:
             raise errors.FailedPrecondition(f"cannot signal process {self.id}: it has ended") from error
 
@@ -144,6 +158,6 @@ class Process:
         self.exit_fd = self._control_fd = -1
 
 
-def order(name: str) -> tuple[bool, str]:
-    """Return a key that sorts execs before `init`: the order in which their exits are told."""
-    return (name == ids.INIT, name)
+def _read_pid(path: Path) -> int:
+    number = record.read_number(path) or 0
+    return number if 0 < number < _PID_LIMIT else 0

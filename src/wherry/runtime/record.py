@@ -41,10 +41,11 @@ def read_bytes(path: Path) -> bytes:
         raise
     except OSError as error:
         raise errors.DataLoss(f"cannot read {path}: {error.strerror}") from error
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
+        os.close(fd)  # open() refuses a directory, and does not close it then
+        raise errors.DataLoss(f"cannot read {path}: not a regular file of at most {MAX_BYTES} bytes")
     with open(fd, "rb") as file:
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
-            raise errors.DataLoss(f"cannot read {path}: not a regular file of at most {MAX_BYTES} bytes")
         return file.read()
 
 

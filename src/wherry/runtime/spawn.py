@@ -14,6 +14,7 @@ from wherry import errors
 MAX_OUTPUT = 65536
 #: Children that somebody here waits for; a reaper of orphans leaves them alone.
 owned: set[int] = set()
+_IGNORED = (signal.SIGPIPE, signal.SIGXFSZ)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +86,9 @@ def start(argv: Sequence[str], streams: dict[int, int]) -> int:
     given: list[tuple[object, ...]] = [(os.POSIX_SPAWN_DUP2, source, fd) for fd, source in streams.items()]
     try:
         # vfork inside: nothing of this large process is copied. Every other descriptor is close-on-exec (PEP 446).
-        # Python ignores SIGPIPE, and an ignored signal would stay so in the container.
+        # Python ignores these two, and an ignored signal would stay so in the container.
         pid = os.posix_spawn(
-            argv[0], list(argv), os.environ, file_actions=null + given, setpgroup=0, setsigdef=[signal.SIGPIPE]
+            argv[0], list(argv), os.environ, file_actions=null + given, setpgroup=0, setsigdef=_IGNORED
         )
         owned.add(pid)
         return pid

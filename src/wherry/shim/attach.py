@@ -69,6 +69,14 @@ class Attach:
             self.drop(fd)
         return packet
 
+    def receive_any(self) -> bytes:
+        """Return one packet that any client has sent already, empty when there is none."""
+        for fd in list(self.clients):
+            packet = self.receive(fd)
+            if packet:
+                return packet
+        return b""
+
     def send(self, kind: bytes, begin: int, end: int, data: bytes) -> None:
         """Send output to every client that has room for it."""
         packet = kind + begin.to_bytes(8, "big") + end.to_bytes(8, "big") + data

@@ -97,7 +97,10 @@ class Log:
         self.end += len(entries)
 
     def _rotate(self) -> None:
-        os.rename(self._path, f"{self._path}.{self._start:020d}")
+        try:
+            os.rename(self._path, f"{self._path}.{self._start:020d}")
+        except FileNotFoundError:
+            pass  # an earlier try could not open the new file; or somebody removed it
         fd = os.open(self._path, _APPEND, 0o600)
         os.close(self._fd)
         self._fd = fd

@@ -80,8 +80,9 @@ def spawn(argv: list[str], streams: list[int]) -> int:
         if os.getppid() != shim:
             os._exit(1)
         signal.set_wakeup_fd(-1)
-        # Python ignores SIGPIPE, and what is ignored stays so across exec.
+        # Python ignores these two, and what is ignored stays so across exec.
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
         for number, fd in enumerate(streams):
             os.dup2(fd, number)
         os.execv(argv[0], argv)

@@ -104,7 +104,7 @@ class Shim:
         self._pid = 0
         self._stray: dict[int, tuple[int, record.Usage]] = {}
         self._pending = b""
-        self._ends = False  # stdin is to be closed once _pending is written
+        self._ends = False  # stdin is to be closed once everything sent is written
         self._oom_path = ""
         self._log: log.Log | None = None
         self._attach: attach.Attach | None = None
@@ -295,29 +295,41 @@ class Shim:
 
     def _read_client(self, fd: int) -> None:
         assert self._attach is not None
-        packet = self._attach.receive(fd)
-        if packet[:1] == b"I" and self._stdio.stdin >= 0 and not self._ends:
+        self._take_input(self._attach.receive(fd))
+        self._write_stdin()
+
+    def _take_input(self, packet: bytes) -> None:
+        if packet[:1] == b"I" and self._stdio.stdin >= 0:
             self._pending += packet[1:]
-            self._write_stdin()
         elif packet[:1] == b"C":
-            self._close_stdin()
+            self._ends = True
 
     def _write_stdin(self) -> None:
-        waiting = False
+        """Write what clients have sent; once stdin is to end, take first what they had sent before that."""
+        while self._flush_stdin() and self._ends and self._stdio.stdin >= 0:
+            packet = self._attach.receive_any() if self._attach is not None else b""
+            if not packet:
+                self._stdio.close_stdin()
+            self._take_input(packet)
+
+    def _flush_stdin(self) -> bool:
+        """Write _pending; return whether all of it is written, or nobody will ever read it."""
         try:
-            while self._pending:
+            while self._pending and self._stdio.stdin >= 0:
                 self._pending = self._pending[os.write(self._stdio.stdin, self._pending) :]
         except BlockingIOError:
-            waiting = True
+            self._hold_input(True)
+            return False
         except OSError:  # EPIPE: nobody will ever read it
-            self._pending = b""
             self._ends = True
-        self._hold_input(waiting)
-        if self._ends and not self._pending:
-            self._stdio.close_stdin()
+        self._pending = b""
+        self._hold_input(False)
+        return True
 
     def _hold_input(self, held: bool) -> None:
         """Let clients wait while the process does not read, instead of keeping their bytes here without bound."""
+        if self._stdio.stdin < 0:
+            return
         try:
             if held:
                 self._epoll.register(self._stdio.stdin, select.EPOLLOUT)
@@ -328,17 +340,12 @@ class Shim:
         if self._attach is not None:
             self._attach.hold_input(held)
 
-    def _close_stdin(self) -> None:
-        """Close stdin, with the bytes already taken delivered first."""
-        if self._stdio.stdin >= 0:
-            self._ends = True
-            self._write_stdin()
-
     def _read_control(self) -> None:
         for line in os.read(self._control, 4096).split(b"\n"):
             # `0 0 0` closes stdin; `1 <width> <height>` resizes (v0-system 2.2). Anything else is nobody's request.
             if line == b"0 0 0":
-                self._close_stdin()
+                self._ends = True
+                self._write_stdin()
 
     # -- the end ------------------------------------------------------------------------------------------------------
 

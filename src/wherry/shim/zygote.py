@@ -72,7 +72,10 @@ def _reap(children: set[int]) -> None:
 def _take(requests: socket.socket, children: set[int]) -> bool:
     """Take one request and fork its shim; return False when wherryd is gone."""
     try:
-        packet, fds, _, _ = socket.recv_fds(requests, frame.MAX_BYTES + 1, FDS_PER_REQUEST)
+        # Close-on-exec, which recv_fds does not make them: a runtime that outlives its shim must not keep the exit FIFO
+        # from hanging up, nor the reply from ending.
+        flags = socket.MSG_CMSG_CLOEXEC
+        packet, fds, _, _ = socket.recv_fds(requests, frame.MAX_BYTES + 1, FDS_PER_REQUEST, flags)
     except ConnectionError:
         return False
     if not packet and not fds:

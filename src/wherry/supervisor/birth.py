@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from typing import Any
@@ -30,7 +31,9 @@ async def create(core: Core, live: LiveContainer) -> None:
     try:
         async with live.lock, core.starts:
             await _create(core, live)
-    except BaseException as error:
+    except asyncio.CancelledError:
+        raise  # the supervisor closes; the next one finishes this or undoes it
+    except Exception as error:
         live.failure = (
             error
             if isinstance(error, errors.WherryError)
@@ -184,9 +187,11 @@ async def exec(core: Core, live: LiveContainer, process: LiveProcess, request: r
     try:
         async with core.starts:
             await _exec(core, live, process, request)
-    except BaseException as error:
+    except asyncio.CancelledError:
+        raise
+    except Exception as error:
         await undo_exec(core, live, process)
-        if isinstance(error, errors.WherryError) or not isinstance(error, Exception):
+        if isinstance(error, errors.WherryError):
             raise
         raise errors.Internal(f"cannot exec in container {live.id}: {error}") from error
 

@@ -168,7 +168,7 @@ async def undo(core: Core, live: LiveContainer) -> None:
             await core.thread(_end_shim, init.disk)
             await core.thread(kill_now, live, init)
             init.disk.close()
-        if live.disk.directory.exists():
+        if live.disk.is_made:
             await release(core, live)
             await remove_directories(core, live)
     except (errors.WherryError, OSError) as error:

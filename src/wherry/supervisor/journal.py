@@ -32,6 +32,8 @@ SEGMENT_EVENTS = 4096
 #: Events kept in memory for subscribers that keep up.
 RECENT = 1024
 LEAP = 1_000_000
+#: A number beyond this is not ours; it must leave room within the int64 of the protocol.
+MAX_SEQ = 2**62
 SYNC_INTERVAL = 0.2
 #: Events read from disk at a time for a slow subscriber.
 _BATCH = 512
@@ -63,10 +65,11 @@ class Journal:
         boot = proc.read_boot_id()
         boot_before = boot
         for path in sorted(self._directory.glob("*.jsonl")):
-            if not path.stem.isdigit():
+            if not _is_segment(path):
                 continue
             first = int(path.stem)
             count = 0
+            boot_before = ""  # a segment without its head line lost it in a power cut
             for entry in _read_entries(path):
                 if "boot" in entry:
                     boot_before = str(entry["boot"])
@@ -78,23 +81,30 @@ class Journal:
             self.last_seq = max(self.last_seq, first - 1)
             self._segments.append(first)
             self._counts[first] = count
-        if boot != boot_before and self.last_seq:
+        if boot != boot_before:
             self.last_seq += LEAP
         self._begin_segment(boot)
         self._retire()
 
     def _begin_segment(self, boot: str) -> None:
         first = self.last_seq + 1
+        path = self._path(first)
+        try:
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise errors.ResourceExhausted(f"cannot begin the journal's {path}: {error.strerror}") from error
         if self._fd >= 0:
             os.fdatasync(self._fd)
             os.close(self._fd)
-        path = self._path(first)
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._fd = fd
         self._size = 0
         if first not in self._counts:
             self._segments.append(first)
         self._counts[first] = 0
-        self._write({"first": first, "boot": boot})
+        try:
+            self._write({"first": first, "boot": boot})
+        except errors.ResourceExhausted as error:
+            _logger.error("%s", error)  # a full disk must not keep anybody from his containers
 
     def _path(self, first: int) -> Path:
         return self._directory / f"{first:020d}.jsonl"
@@ -143,7 +153,7 @@ class Journal:
             left = sum(self._counts.values()) - self._counts[first]
             path = self._path(first)
             is_old = path.exists() and path.stat().st_mtime_ns < horizon
-            if self._counts[first] and left < self._retention and not is_old:
+            if left < self._retention and not is_old:
                 return
             path.unlink(missing_ok=True)
             del self._segments[0], self._counts[first]
@@ -205,7 +215,11 @@ class Journal:
             await asyncio.sleep(SYNC_INTERVAL)
             if self._dirty:
                 self._dirty = False
-                await asyncio.to_thread(os.fdatasync, self._fd)
+                fd = os.dup(self._fd)  # a new segment may begin meanwhile
+                try:
+                    await asyncio.to_thread(os.fdatasync, fd)
+                finally:
+                    os.close(fd)
 
     def close(self) -> None:
         """Sync and close; subscribers end."""
@@ -227,7 +241,7 @@ def _read_entries(path: Path) -> Iterator[dict[str, Any]]:
     for line in content.split(b"\n"):
         try:
             entry = json.loads(line) if line else None
-        except ValueError:
+        except (ValueError, RecursionError):
             _logger.warning("%s: passed over %d bytes that are no event", path, len(line))
             continue
         if isinstance(entry, dict):
@@ -236,6 +250,14 @@ def _read_entries(path: Path) -> Iterator[dict[str, Any]]:
 
 def _to_event(entry: dict[str, Any]) -> st.Event | None:
     try:
-        return codec.from_plain(st.Event, entry)
+        event = codec.from_plain(st.Event, entry)
     except ValueError:
         return None
+    return event if 0 < event.seq < MAX_SEQ else None
+
+
+def _is_segment(path: Path) -> bool:
+    """Tell whether `path` has the name that a segment gets and is a file: a FIFO would hold us up for ever."""
+    name = path.stem
+    is_number = name.isascii() and name.isdecimal() and len(name) == 20 and 0 < int(name) < MAX_SEQ
+    return is_number and path.is_file() and not path.is_symlink()

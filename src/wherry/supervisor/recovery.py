@@ -110,8 +110,8 @@ async def _recover(core: Core, live: LiveContainer) -> None:
             await _recover_known(core, live)
     except TimeoutError:
         _make_unknown(live, f"it could not be recovered within {DEADLINE:g} s")
-    except (errors.WherryError, OSError) as error:
-        _make_unknown(live, str(error))
+    except Exception as error:  # noqa: BLE001 - whatever one directory holds, it must not keep the others from recovery
+        _make_unknown(live, f"it could not be recovered: {error}")
 
 
 async def _recover_known(core: Core, live: LiveContainer) -> None:

@@ -51,8 +51,10 @@ METHODS = {
 }
 #: Attach is the one call with a stream of requests; it has its own code on both sides.
 ATTACH = "/wherry.v1.Containers/Attach"
-#: Largest message either side accepts, bytes.
-MAX_MESSAGE = 4 * 1024 * 1024
+#: Largest request the daemon accepts, bytes (the default of gRPC).
+MAX_REQUEST = 4 * 1024 * 1024
+#: Largest answer: some ten thousand containers in a list.
+MAX_ANSWER = 64 * 1024 * 1024
 #: Trailing metadata that carries the name of the error class.
 ERROR_KEY = "wherry-error"
 

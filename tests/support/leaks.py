@@ -1,0 +1,155 @@
+"""What a test may have left behind: children, descriptors, and for real containers mounts, cgroups and directories.
+
+The process that runs the tests is a child subreaper, so whatever loses its parent (the zygote and the shims of a daemon
+that was killed) becomes its child: nothing of a test can hide, and processes of others on the machine do not matter.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support.eventually import SLOW
+
+CGROUP = Path("/sys/fs/cgroup")
+#: Seconds for what is ending to have ended.
+SETTLE = 5.0
+#: gRPC keeps these for as long as the process lives; everything of ours that leaks one leaks a socket with it.
+_GRPC_KEEPS = ("anon_inode:[eventpoll]", "anon_inode:[eventfd]")
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What is there now, as descriptions that can be subtracted."""
+
+    children: frozenset[int]
+    found: frozenset[str]
+
+
+def take(*, containers: bool) -> Snapshot:
+    """Look at this process, and with `containers` at the machine."""
+    found = set(_find_fds())
+    if containers:
+        found.update(_find_mounts(), _find_cgroups(), _find_directories())
+    return Snapshot(frozenset(_children(os.getpid())), frozenset(found))
+
+
+def check(before: Snapshot, *, containers: bool) -> list[str]:
+    """Return what has come since `before` and does not go away within SETTLE seconds; processes are killed."""
+    deadline = time.monotonic() + SETTLE * SLOW
+    while True:
+        if containers:
+            reap(before.children)
+        now = take(containers=containers)
+        strangers = now.children - before.children
+        left = sorted(now.found - before.found)
+        if not strangers and not left:
+            return []
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.02)
+    left = [*(f"child {pid}: {_describe(pid)}" for pid in sorted(strangers)), *left]
+    kill(before.children)
+    return left
+
+
+def reap(known: Iterable[int] = ()) -> None:
+    """Reap orphans that have ended: children other than those `known` to be waited for by somebody."""
+    for pid in _children(os.getpid()):
+        if pid not in known:
+            try:
+                os.waitpid(pid, os.WNOHANG)
+            except ChildProcessError:
+                continue
+
+
+def kill(known: Iterable[int] = ()) -> None:
+    """Kill every descendant except the children that are `known`, for the sake of the tests to come."""
+    keep = frozenset(known)
+    deadline = time.monotonic() + SETTLE * SLOW
+    while (pids := _children(os.getpid()) - keep) and time.monotonic() < deadline:
+        for pid in pids:
+            try:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, os.WNOHANG)
+            except (ProcessLookupError, ChildProcessError):
+                continue
+        time.sleep(0.01)
+
+
+def _children(pid: int) -> set[int]:
+    found: set[int] = set()
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            found.update(int(word) for word in task.read_text().split())
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return found
+
+
+def descendants(pid: int) -> set[int]:
+    """Return every process below `pid`."""
+    found: set[int] = set()
+    todo = [pid]
+    while todo:
+        new = _children(todo.pop()) - found
+        found |= new
+        todo.extend(new)
+    return found
+
+
+def _describe(pid: int) -> str:
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return f"{Path(f'/proc/{pid}/comm').read_text().strip()} (state {state}) {words}"
+    except OSError:
+        return "just gone"
+
+
+def _find_fds() -> Iterable[str]:
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            target = os.readlink(f"/proc/self/fd/{name}")
+        except FileNotFoundError:
+            continue  # the one that listed them
+        if target in _GRPC_KEEPS and "grpc" in sys.modules:
+            continue
+        yield f"descriptor {name}: {target}"
+
+
+def _find_mounts() -> Iterable[str]:
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        yield f"mount {line.partition(' ')[2].partition(' ')[2]}"
+
+
+def _find_cgroups() -> Iterable[str]:
+    ours: set[int] | None = None
+    for parent, names, _ in os.walk(CGROUP):
+        for name in names:
+            if "wherry" not in name:
+                continue
+            pids = _read_pids(Path(parent, name))
+            if pids and ours is None:
+                ours = descendants(os.getpid())
+            # A cgroup with processes that do not descend from us belongs to a daemon beside the tests.
+            if not pids or pids & (ours or set()):
+                yield f"cgroup {parent}/{name}"
+
+
+def _read_pids(directory: Path) -> set[int]:
+    try:
+        return {int(line) for line in (directory / "cgroup.procs").read_text().split()}
+    except OSError:
+        return set()
+
+
+def _find_directories() -> Iterable[str]:
+    for path in (*Path("/tmp").glob("wt-*"), Path("/run/wherry"), Path("/var/lib/wherry")):
+        if path.exists():
+            yield f"directory {path}"
