@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from pathlib import Path
 
-from wherry.linux import libc, proc
+from wherry.linux import libc
 from wherry.runtime import spawn
+
+#: Seconds until the next look when a child that somebody waits for hides what is behind it.
+_AGAIN = 0.05
 
 
 def start() -> None:
@@ -23,11 +25,15 @@ def start() -> None:
 
 def reap() -> None:
     """Reap every child that has ended and that nobody here waits for."""
-    for task in Path("/proc/self/task").iterdir():
+    while True:
         try:
-            children = (task / "children").read_text().split()
-        except OSError:  # the thread has ended
-            continue
-        for pid in map(int, children):
-            if pid not in spawn.owned and proc.is_zombie(pid):
-                os.waitpid(pid, os.WNOHANG)
+            # WNOWAIT: look, and leave it. The kernel shows one at a time.
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return
+        if ended is None:
+            return
+        if ended.si_pid in spawn.owned:
+            asyncio.get_running_loop().call_later(_AGAIN, reap)
+            return
+        os.waitpid(ended.si_pid, os.WNOHANG)

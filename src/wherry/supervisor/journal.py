@@ -52,7 +52,7 @@ class Journal:
         self._size = 0
         self._recent: deque[st.Event] = deque(maxlen=RECENT)
         self._grown = asyncio.Event()
-        self._dirty = False
+        self._dirty = asyncio.Event()
         self._closed = False
         #: The sequence number of the newest event, or where the count begins.
         self.last_seq = 0
@@ -87,6 +87,8 @@ class Journal:
         self._retire()
 
     def _begin_segment(self, boot: str) -> None:
+        while os.path.lexists(self._path(self.last_seq + 1)) and not _is_segment(self._path(self.last_seq + 1)):
+            self.last_seq += 1  # the name is taken by what is no file
         first = self.last_seq + 1
         path = self._path(first)
         try:
@@ -121,7 +123,7 @@ class Journal:
                 f"cannot write the journal in {self._directory}: {error.strerror}"
             ) from error
         self._size += len(line)
-        self._dirty = True
+        self._dirty.set()
 
     def append(self, type: str, *, namespace: str, container: str, generation: int, **fields: Any) -> st.Event:
         """Write one event and wake the subscribers. Raises ResourceExhausted when it cannot be written."""
@@ -210,16 +212,16 @@ class Journal:
         return found
 
     async def keep_synced(self) -> None:
-        """Bring what was written to the disk, all SYNC_INTERVAL seconds, until cancelled."""
+        """Bring what was written to the disk, SYNC_INTERVAL seconds later, until cancelled; sleeps without events."""
         while True:
+            await self._dirty.wait()
             await asyncio.sleep(SYNC_INTERVAL)
-            if self._dirty:
-                self._dirty = False
-                fd = os.dup(self._fd)  # a new segment may begin meanwhile
-                try:
-                    await asyncio.to_thread(os.fdatasync, fd)
-                finally:
-                    os.close(fd)
+            self._dirty.clear()
+            fd = os.dup(self._fd)  # a new segment may begin meanwhile
+            try:
+                await asyncio.to_thread(os.fdatasync, fd)
+            finally:
+                os.close(fd)
 
     def close(self) -> None:
         """Sync and close; subscribers end."""

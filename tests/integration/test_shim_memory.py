@@ -1,0 +1,18 @@
+"""What a shim costs while its container sleeps. `python -m bench shim_memory` prints the figures."""
+
+from __future__ import annotations
+
+import pytest
+from bench import shim_memory
+
+#: kB. Measured 1070 and 940 at 50 (docs/decisions/0005-rehearsal.md); the wish is 500. A module imported after the fork,
+#: or a rehearsal that no longer reaches a path, costs hundreds.
+MAX_PSS = 1400
+MAX_PRIVATE = 1250
+
+
+@pytest.mark.requires("root", "mountns", "overlay")
+async def test_fifty_idle_shims_stay_small() -> None:
+    pss, private = await shim_memory.measure(50)
+    assert pss <= MAX_PSS
+    assert private <= MAX_PRIVATE
