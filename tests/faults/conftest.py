@@ -10,13 +10,7 @@ from tests.faults.world import World
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    """Run async tests on asyncio."""
-    return "asyncio"
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
+def world(no_leaks: None) -> Iterator[World]:
     """Give a place for one daemon; afterwards nothing may be left of it."""
     place = World()
     try:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from tests.unit import values
+from tests.support import values
 from wherry.model import codec
 from wherry.model import request as req
 from wherry.model import status as st
@@ -27,7 +27,7 @@ _ON_DISK = [cls for cls in values.CLASSES if cls not in (st.LogChunk, st.Output)
 
 @pytest.mark.parametrize("cls", _ON_DISK, ids=lambda cls: cls.__name__)
 def test_every_value_survives_the_disk(cls: type[Any]) -> None:
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=50)
     @given(values.of(cls))
     def check(value: Any) -> None:
         assert codec.from_plain(cls, json.loads(json.dumps(codec.to_plain(value)))) == value
@@ -39,7 +39,7 @@ def test_every_value_survives_the_disk(cls: type[Any]) -> None:
 def test_garbage_is_a_value_error_that_names_a_field(cls: type[Any]) -> None:
     names = [field.name for field in dataclasses.fields(cls)]
 
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=50)
     @given(_JSON | some.dictionaries(some.sampled_from([*names, "other"]), _JSON, max_size=4))
     def check(data: Any) -> None:
         try:

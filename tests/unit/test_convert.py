@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from tests.unit import values
+from tests.support import values
 from wherry import errors
 from wherry.model import ids
 from wherry.model import request as req
@@ -16,27 +16,31 @@ from wherry.model import status as st
 from wherry.wire import convert, methods
 from wherry.wire import wherry_v1_pb2 as pb
 
+_REQUESTS = [cls for cls in values.CLASSES if cls.__module__ == req.__name__]
+_NAMED = [cls for cls in values.CLASSES if "namespace" in convert.message_of(cls).DESCRIPTOR.fields_by_name]
+_WITH_NAMESPACE = [cls for cls in _NAMED if cls in _REQUESTS and cls is not req.ListRequest]
+
 
 @pytest.mark.parametrize("cls", values.CLASSES, ids=lambda cls: cls.__name__)
 def test_every_value_survives_the_wire(cls: type[Any]) -> None:
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=50)
     @given(values.of(cls))
     def check(value: Any) -> None:
         data = convert.to_message(value).SerializeToString()
         found = convert.from_message(cls, convert.message_of(cls).FromString(data))
-        if getattr(value, "namespace", None) == "" and cls is not req.ListRequest:
-            value = dataclasses.replace(value, namespace=found.namespace)  # a test of its own, below
-        assert normal(found) == normal(value)
+        assert found == with_default_namespace(value)
 
     check()
 
 
-def normal(value: Any) -> Any:
-    """An empty namespace inside a value takes the default as well."""
-    if isinstance(value, st.ContainerInfo) and not value.request.namespace:
-        return dataclasses.replace(value, request=dataclasses.replace(value.request, namespace=ids.DEFAULT_NAMESPACE))
+def with_default_namespace(value: Any) -> Any:
+    """Return `value` as it is understood at the other end: requests without a namespace are for the default one."""
     if isinstance(value, st.ContainerList):
-        return tuple(normal(dataclasses.replace(item, namespace=item.namespace)) for item in value.containers)
+        return st.ContainerList(containers=tuple(with_default_namespace(item) for item in value.containers))
+    if isinstance(value, st.ContainerInfo):
+        return dataclasses.replace(value, request=with_default_namespace(value.request))
+    if type(value) in _WITH_NAMESPACE and not value.namespace:
+        return dataclasses.replace(value, namespace=ids.DEFAULT_NAMESPACE)
     return value
 
 
@@ -48,7 +52,7 @@ def test_every_call_has_messages_with_the_fields_of_its_classes(method: methods.
     assert methods.find(method.name) is method
 
 
-@pytest.mark.parametrize("cls", [cls for cls in values.CLASSES if cls.__module__ == req.__name__])
+@pytest.mark.parametrize("cls", _REQUESTS)
 def test_an_empty_message_is_the_request_with_its_defaults(cls: type[Any]) -> None:
     found = convert.from_message(cls, convert.message_of(cls)())
     for field in dataclasses.fields(cls):
@@ -66,11 +70,10 @@ def test_positions_that_are_not_given_are_the_models_own() -> None:
     assert convert.from_message(req.Limits, pb.Limits(memory_bytes=0)) == req.Limits(memory_bytes=0)
 
 
-@pytest.mark.parametrize("cls", [cls for cls in values.CLASSES if "namespace" in convert.message_of(cls).DESCRIPTOR.fields_by_name])
+@pytest.mark.parametrize("cls", _NAMED)
 def test_an_empty_namespace_is_the_default_one_except_for_list(cls: type[Any]) -> None:
     found = convert.from_message(cls, convert.message_of(cls)())
-    defaulted = cls in values.CLASSES and cls.__module__ == req.__name__ and cls is not req.ListRequest
-    assert found.namespace == (ids.DEFAULT_NAMESPACE if defaulted else "")
+    assert found.namespace == (ids.DEFAULT_NAMESPACE if cls in _WITH_NAMESPACE else "")
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,9 @@ def _method(function: Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]) -> 
 
     @functools.wraps(function)
     def call(self: _Face[Any], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return self._loop.call(function(self._inner, *args, **kwargs))
+        # By name: `function` may be a Protocol's.
+        bound: Callable[P, Coroutine[Any, Any, T]] = getattr(self._inner, function.__name__)
+        return self._loop.call(bound(*args, **kwargs))
 
     return call
 
@@ -116,7 +118,8 @@ def _stream(
 
     @functools.wraps(function)
     def iterate(self: _Face[Any], /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
-        return self._loop.iterate(function(self._inner, *args, **kwargs))
+        bound: Callable[P, AsyncIterator[T]] = getattr(self._inner, function.__name__)
+        return self._loop.iterate(bound(*args, **kwargs))
 
     return iterate
 

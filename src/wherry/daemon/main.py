@@ -38,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
         libc.set_name(b"wherryd")
         asyncio.run(_run(settings))
-    except errors.WherryError:
+    except errors.WherryError as error:
+        sys.stderr.write(f"wherryd: {error.message}\n")
         return 1
     return 0
 
@@ -119,7 +120,10 @@ def _dump(supervisor: Supervisor) -> None:
     """Write every task's stack and every container's state to standard error (SIGUSR1)."""
     out = io.StringIO()
     for task in asyncio.all_tasks():
-        task.print_stack(file=out)
+        try:
+            task.print_stack(file=out)
+        except TypeError:  # a frame that is just being left has no line number, and print_stack trips over it
+            print(task, file=out)
     for live in supervisor.core.containers.values():
         states = " ".join(f"{process.id}={process.state.value}({process.pid})" for process in live.processes.values())
         held = " locked" if live.lock.locked() else ""

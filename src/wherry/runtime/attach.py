@@ -112,8 +112,12 @@ class Attachment:
 
 def _connect(process: Process) -> socket.socket | None:
     """Return a connection to the shim of `process`, None when there is none any more."""
-    directory = process.open_directory()
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        directory = process.open_directory()
+    except OSError:
+        sock.close()
+        raise
     try:
         # Blocking: a unix socket's connect waits only for room in the listener's queue. A stopped shim has 16 places.
         sock.settimeout(1.0)

@@ -18,10 +18,13 @@ from wherry.runtime import spawn
 
 #: (what the runtime says, what it means); the first that matches counts. Seen with crun 1.8.1 and runc 1.1.5.
 _MEANINGS: tuple[tuple[re.Pattern[str], type[errors.WherryError]], ...] = (
-    (re.compile(r"executable file .* not found in \$PATH"), errors.CommandNotFound),
+    (re.compile(r"executable file (.* )?not found in \$PATH"), errors.CommandNotFound),
     (re.compile(r'exec: "[^"]*": stat .*: no such file or directory'), errors.CommandNotFound),
+    (re.compile(r'exec: "[^"]*": stat .*: not a directory'), errors.CommandNotFound),
+    (re.compile(r"open executable: Not a directory"), errors.CommandNotFound),
     (re.compile(r'exec: "[^"]*": (permission denied|is a directory)'), errors.CommandNotExecutable),
     (re.compile(r"open executable: (Permission denied|Operation not permitted)"), errors.CommandNotExecutable),
+    (re.compile(r'(open executable|exec: "[^"]*": stat .*): Too many levels of symbolic', re.IGNORECASE), errors.CommandNotExecutable),
     (re.compile(r"exec format error", re.IGNORECASE), errors.CommandNotExecutable),
     (re.compile(r"container .* already exists|container with id exists", re.IGNORECASE), errors.AlreadyExists),
     (re.compile(r"does not exist|container not running|no such process", re.IGNORECASE), errors.FailedPrecondition),

@@ -114,7 +114,11 @@ class Reader:
                 current = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
             except FileNotFoundError:
                 return False
-            rotated = list_rotated(self._path)
+            try:
+                rotated = list_rotated(self._path)
+            except OSError:  # no descriptor free
+                os.close(current)
+                raise
             start = 0
             if rotated:
                 last_start, last = rotated[-1]

@@ -72,15 +72,16 @@ def _reap(children: set[int]) -> None:
 def _take(requests: socket.socket, children: set[int]) -> bool:
     """Take one request and fork its shim; return False when wherryd is gone."""
     try:
-        # Close-on-exec, which recv_fds does not make them: a runtime that outlives its shim must not keep the exit FIFO
-        # from hanging up, nor the reply from ending.
-        flags = socket.MSG_CMSG_CLOEXEC
-        packet, fds, _, _ = socket.recv_fds(requests, frame.MAX_BYTES + 1, FDS_PER_REQUEST, flags)
+        packet, fds, _, _ = socket.recv_fds(requests, frame.MAX_BYTES + 1, FDS_PER_REQUEST)
     except ConnectionError:
         return False
     if not packet and not fds:
         return False
     try:
+        for fd in fds:
+            # recv_fds leaves them inheritable, and its `flags` unused (Python 3.11): a runtime that outlives its shim
+            # would keep the exit FIFO from hanging up and the reply from ending.
+            os.set_inheritable(fd, False)
         if len(fds) == FDS_PER_REQUEST:
             children.add(_fork(packet, fds, requests))
     finally:

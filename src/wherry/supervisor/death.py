@@ -27,7 +27,7 @@ SHIM_LOST = 137
 #: Seconds for a killed process to be gone.
 KILL_TIMEOUT = 5.0
 #: Seconds for a shim to tell the end of a process that is dead; then the shim itself is killed.
-SHIM_TIMEOUT = 15.0
+SHIM_TIMEOUT = 10.0
 
 
 def watch(core: Core, live: LiveContainer, process: LiveProcess) -> None:
@@ -212,9 +212,26 @@ def _end_shim(disk: Process) -> None:
     pid = disk.shim_pid
     if not pid:
         return
+    directory = str(disk.directory.resolve())
+    _kill_in(directory, pid)
+    # A runtime dies with its shim, but what it has started (a hook, the program behind a wrapper) does not.
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and _session(int(entry.name)) == pid:
+            _kill_in(directory, int(entry.name))
+
+
+def _session(pid: int) -> int:
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return 0
+
+
+def _kill_in(directory: str, pid: int) -> None:
+    """Kill a process if that is its current directory, and wait for its end: the number may be a stranger's by now."""
     starttime = proc.read_starttime(pid)
     try:
-        if os.readlink(f"/proc/{pid}/cwd") != str(disk.directory.resolve()):
+        if os.readlink(f"/proc/{pid}/cwd") != directory:
             return
         pidfd.send_signal(pid, starttime, signal.SIGKILL)
     except (FileNotFoundError, ProcessLookupError, PermissionError):

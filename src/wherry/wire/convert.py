@@ -75,7 +75,7 @@ def from_message(cls: type[T], message: Any) -> T:
             values[name] = dict(item)
         else:
             values[name] = item
-    if "namespace" in values and not values["namespace"] and cls.__name__ != "ListRequest":
+    if values.get("namespace") == "" and cls.__name__.endswith(("Request", "Ref")) and cls.__name__ != "ListRequest":
         del values["namespace"]  # proto3 has no other way to leave it to us
     return cls(**values)
 

@@ -34,9 +34,9 @@ def _of_hint(name: str, hint: Any) -> some.SearchStrategy[Any]:
     if dataclasses.is_dataclass(hint):
         return of(typing.cast("type[Any]", hint))
     if typing.get_origin(hint) is tuple:
-        return some.lists(_of_hint(name, typing.get_args(hint)[0]), max_size=3).map(tuple)
+        return some.lists(_of_hint(name, typing.get_args(hint)[0]), max_size=2).map(tuple)
     if typing.get_origin(hint) is Mapping:
-        return some.dictionaries(_text, _text, max_size=3)
+        return some.dictionaries(_text, _text, max_size=2)
     plain: dict[Any, some.SearchStrategy[Any]] = {
         str: _text,
         int: _integer(name),
