@@ -71,7 +71,9 @@ class Forwarder:
 
     def receive(self, number: int) -> None:
         """Take a signal."""
-        if self._relay.takes_signals:
+        if number == signal.SIGWINCH and self._relay.terminal:
+            self._relay.resized.set()
+        elif self._relay.takes_signals:
             self._relay.signals.put_nowait(self._repeat(number))
         elif number in DEADLY and not self._ended_by and self._task is not None:
             self._ended_by = number

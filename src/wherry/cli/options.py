@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 
 from wherry import errors
-from wherry.cli import values
+from wherry.cli import terminal, values
 from wherry.cli.parser import Parser, typed
 from wherry.model import ids, signals
 from wherry.model import request as req
@@ -48,6 +48,8 @@ def add_process_options(parser: Parser) -> None:
     """Add what a container's process and an exec have in common."""
     option = parser.option
     option("-i", "--interactive", action="store_true", help="carry this command's stdin to the process")
+    option("-t", "--tty", action="store_true", help="give the process a terminal, and this one to it while attached")
+    add_detach_keys(parser)
     option(
         "-e",
         "--env",
@@ -134,6 +136,17 @@ def _add_privilege_options(parser: Parser) -> None:
     option("--privileged", action="store_true", help="hold nothing back: no confinement at all")
 
 
+def add_detach_keys(parser: Parser) -> None:
+    """Add --detach-keys."""
+    parser.option(
+        "--detach-keys",
+        metavar="KEYS",
+        type=typed(terminal.parse_keys),
+        default=terminal.parse_keys(terminal.DETACH_KEYS),
+        help=f"keys that leave a process with a terminal (default: {terminal.DETACH_KEYS}; '' for none)",
+    )
+
+
 def current_directory() -> str:
     """Return the current directory. Raises InvalidArgument when it is gone."""
     try:
@@ -149,7 +162,15 @@ def check_command(words: Sequence[str]) -> tuple[str, ...]:
 
 def make_stdio(args: argparse.Namespace) -> req.Stdio:
     """Return the managed stdio that the options ask for."""
-    return req.Stdio(stdin_open=args.interactive, log_max_bytes=args.log_max_size, log_max_files=args.log_max_files)
+    width, height = terminal.read_size() if args.tty else (0, 0)
+    return req.Stdio(
+        stdin_open=args.interactive,
+        log_max_bytes=args.log_max_size,
+        log_max_files=args.log_max_files,
+        terminal=args.tty,
+        width=width,
+        height=height,
+    )
 
 
 def make_env(args: argparse.Namespace, environment: Mapping[str, str]) -> tuple[str, ...]:

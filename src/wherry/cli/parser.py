@@ -113,10 +113,14 @@ def add_connection(parser: Parser) -> None:
     )
 
 
+#: How lines on stderr end; a raw terminal needs the carriage returned (`cli/terminal.py`).
+line_end = "\n"
+
+
 def say(message: str) -> None:
     """Print a message of Wherry's own on stderr, in one piece; a closed stderr is not an error."""
     try:
-        sys.stderr.write(f"wherry: {message}\n")
+        sys.stderr.write(f"wherry: {message}{line_end}")
         sys.stderr.flush()
     except (OSError, ValueError):
         pass

@@ -13,6 +13,7 @@ from wherry import errors
 from wherry.cli import streams, tasks
 from wherry.cli.parser import say
 from wherry.cli.session import Session
+from wherry.cli.terminal import Detached, Keys, read_size
 from wherry.client.service import Attachment
 from wherry.model import request as req
 from wherry.model import status as st
@@ -37,6 +38,8 @@ class Relay:
         offset: int = 0,
         generation: int = 0,
         seq: int = 0,
+        terminal: bool = False,
+        detach_keys: bytes = b"",
     ) -> None:
         self.session = session
         self.target = target
@@ -49,6 +52,10 @@ class Relay:
         self._outlet = streams.Outlet()
         self._inlet = streams.Inlet() if with_stdin else None
         self._begun = asyncio.Event()
+        self.terminal = terminal
+        self._keys = Keys(detach_keys if terminal else b"")
+        self.resized = asyncio.Event()
+        self.resized.set()
 
     @property
     def takes_signals(self) -> bool:
@@ -96,6 +103,9 @@ class Relay:
             self._begun.set()
             copied = group.create_task(self._copy(attachment))
             helpers = [group.create_task(self._forward_signals())]
+            if self.terminal:
+                self.resized.set()
+                helpers.append(group.create_task(self._follow_size()))
             if self._inlet is not None:
                 helpers.append(group.create_task(self._feed(attachment, self._inlet)))
             record = await ended
@@ -159,11 +169,33 @@ class Relay:
     async def _feed(self, attachment: Attachment, inlet: streams.Inlet) -> None:
         try:
             while data := await inlet.read():
-                await attachment.write(data)
+                data, leaving = self._keys.feed(data)
+                if data:
+                    await attachment.write(data)
+                if leaving:
+                    raise Detached
             await attachment.close_stdin()
         except errors.WherryError:
             # The process has ended or closed its stdin, or the daemon is gone: the output and the wait tell which.
             return
+
+    async def _follow_size(self) -> None:
+        """Keep the process's terminal as large as ours: the latest size counts, however many were in between."""
+        target = self.target
+        while True:
+            await self.resized.wait()
+            self.resized.clear()
+            width, height = read_size()
+            if not (width and height):
+                continue
+            try:
+                await self.session.service.resize(
+                    req.ResizeRequest(
+                        id=target.id, namespace=target.namespace, process=target.process, width=width, height=height
+                    )
+                )
+            except (errors.FailedPrecondition, errors.NotFound):
+                return  # it has just ended
 
     async def _forward_signals(self) -> None:
         target = self.target

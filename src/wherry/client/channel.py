@@ -143,6 +143,9 @@ class Remote:
     async def close_stdin(self, request: req.ProcessRef) -> req.Empty:
         return cast("req.Empty", await self._call("close_stdin", request))
 
+    async def resize(self, request: req.ResizeRequest) -> req.Empty:
+        return cast("req.Empty", await self._call("resize", request))
+
     async def version(self, request: req.Empty) -> st.Version:
         return cast("st.Version", await self._call("version", request))
 

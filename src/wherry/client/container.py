@@ -43,6 +43,14 @@ class Process:
             req.KillRequest(id=self.container_id, namespace=self.namespace, process=self.id, signal=number)
         )
 
+    async def resize(self, width: int, height: int) -> None:
+        """Set the size of the process's terminal, columns and rows. Raises FailedPrecondition without a terminal."""
+        await self._service.resize(
+            req.ResizeRequest(
+                id=self.container_id, namespace=self.namespace, process=self.id, width=width, height=height
+            )
+        )
+
     def attach(self, *, offset: int = 0) -> AbstractAsyncContextManager[Attachment]:
         """Attach to the managed stdio from `offset` in the log: 0 is the beginning, -1 is now."""
         return self._service.attach(

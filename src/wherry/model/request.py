@@ -66,6 +66,7 @@ class Stdio:
     `mode` is `managed` (log and attach socket), `fifo` (the paths below, made by the client; "" is /dev/null) or
     `null`. `stdin_open` keeps a managed stdin open for attach; without it stdin is /dev/null. The log is rotated
     before it passes `log_max_bytes` (0: the default, 16 MiB), `log_max_files` files are kept (0: the default, 4).
+    `terminal` gives a managed process a pseudo-terminal of `width` columns and `height` rows (0: the kernel's 0).
     """
 
     mode: str = "managed"
@@ -75,6 +76,9 @@ class Stdio:
     stderr: str = ""
     log_max_bytes: int = 0
     log_max_files: int = 0
+    terminal: bool = False
+    width: int = 0
+    height: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,6 +152,17 @@ class KillRequest:
     namespace: str = ids.DEFAULT_NAMESPACE
     process: str = ids.INIT
     signal: int = 15
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ResizeRequest:
+    """Set the size of a process's terminal, 1 to 65535 columns and rows."""
+
+    id: str
+    namespace: str = ids.DEFAULT_NAMESPACE
+    process: str = ids.INIT
+    width: int = 0
+    height: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

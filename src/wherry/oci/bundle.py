@@ -66,12 +66,12 @@ def prepare(request: CreateRequest, directory: Path, *, cgroups_path: str, hidde
     """Make the bundle for `request` in `directory`, which is there, empty and 0700; blocks on the disk.
 
     `hidden` are Wherry's own directories, which no container sees. For a bundle source nothing is written: it is taken
-    where it lies. Raises InvalidArgument, NotFound, PermissionDenied, Unimplemented for a bundle with a terminal, and
+    where it lies. Raises InvalidArgument, NotFound, PermissionDenied, and
     when the disk fails ResourceExhausted or Internal.
     """
     rules.validate(request)
     if request.source.kind == "bundle":
-        return _take(Path(text.check_path("bundle directory", request.source.path)))
+        return _take(Path(text.check_path("bundle directory", request.source.path)), request)
     try:
         return _generate(request, directory, cgroups_path, [os.path.realpath(path) for path in hidden])
     except OSError as error:
@@ -88,7 +88,7 @@ def exec_process(base: dict[str, Any], request: ExecRequest, rootfs: str) -> dic
     rules.validate_exec(request)
     process = copy.deepcopy(base)
     process.pop("consoleSize", None)
-    process.update(terminal=False, args=list(request.args))
+    process.update(terminal=request.stdio.terminal, args=list(request.args))
     if request.workdir:
         process["cwd"] = rules.check_workdir(request.workdir)
     user = process.get("user") or {}
@@ -100,15 +100,20 @@ def exec_process(base: dict[str, Any], request: ExecRequest, rootfs: str) -> dic
         if account.uid != process["user"]["uid"] and process.get("capabilities"):
             process["capabilities"] = capabilities.change_user(process["capabilities"], account.uid)
         process["user"] = {**{key: user[key] for key in ("umask",) if key in user}, **account.as_user()}
-    process["env"] = environment.overlay(process.get("env") or (), home, request.env)
+    term = ("TERM=xterm",) if request.stdio.terminal else ()
+    process["env"] = environment.overlay(term, process.get("env") or (), home, request.env)
     return process
 
 
-def _take(directory: Path) -> Prepared:
+def _take(directory: Path, request: CreateRequest) -> Prepared:
     """Return what there is to know of the bundle `directory`, of which only config.json is looked at."""
     found = config.load_config(directory / config.FILE)
-    if found["process"].get("terminal"):
-        raise errors.Unimplemented(f"cannot use bundle {directory}: process.terminal is true, and terminals come later")
+    if bool(found["process"].get("terminal")) != request.stdio.terminal:
+        wanted = "with" if request.stdio.terminal else "without"
+        raise errors.InvalidArgument(
+            f"cannot use bundle {directory} {wanted} a terminal: its process.terminal says otherwise,"
+            " and config.json is taken as it is"
+        )
     linux = found.get("linux") or {}
     root_uid, root_gid = config.root_ids(found)
     return Prepared(

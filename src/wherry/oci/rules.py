@@ -21,6 +21,8 @@ _MAX_LABEL_KEY = 256
 _MAX_LABEL_VALUE = 4096
 _MIN_LOG_BYTES = 64 * 1024
 _MAX_LOG_BYTES = 2**63 - 1
+# struct winsize has 16 bits for each (ioctl_tty(2)).
+_MAX_SIZE = 65535
 _MAX_LOG_FILES = 1000
 #: What a bundle's own config.json says instead.
 _GENERATED = "args env workdir user hostname mounts read_only limits cap_add cap_drop privileged ulimits network"
@@ -135,6 +137,11 @@ def _check_stdio(stdio: Stdio) -> None:
             text.check_path(name, path)
     if stdio.stdin_open and stdio.mode != "managed":
         raise errors.InvalidArgument(f"stdin_open is not valid for stdio mode {stdio.mode}: only managed has it")
+    if stdio.terminal and stdio.mode != "managed":
+        raise errors.InvalidArgument(f"terminal is not valid for stdio mode {stdio.mode}: only managed has it")
+    for name in ("width", "height"):
+        if not 0 <= getattr(stdio, name) <= _MAX_SIZE:
+            raise errors.InvalidArgument(f"{name} {getattr(stdio, name)} is not valid: 0 to {_MAX_SIZE} are allowed")
     if stdio.log_max_bytes != 0 and not _MIN_LOG_BYTES <= stdio.log_max_bytes <= _MAX_LOG_BYTES:
         raise errors.InvalidArgument(
             f"log_max_bytes is not valid: 0 (the default) or {_MIN_LOG_BYTES} to {_MAX_LOG_BYTES} are allowed"

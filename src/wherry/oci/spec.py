@@ -67,9 +67,10 @@ def compose(request: CreateRequest, findings: Findings) -> dict[str, Any]:
 def _process(request: CreateRequest, findings: Findings, chosen: tuple[str, ...], hostname: str) -> dict[str, Any]:
     # A daemon that systemd protects from the OOM killer must not protect its containers. Upwards, nobody needs a right.
     spared = {"oomScoreAdj": 0} if findings.oom_score_adj < 0 else {}
-    own = (f"PATH={environment.PATH}", f"HOSTNAME={hostname}", f"HOME={findings.account.home}")
+    term = ("TERM=xterm",) if request.stdio.terminal else ()
+    own = (f"PATH={environment.PATH}", f"HOSTNAME={hostname}", f"HOME={findings.account.home}", *term)
     return {
-        "terminal": False,
+        "terminal": request.stdio.terminal,
         "user": findings.account.as_user(),
         "args": list(request.args),
         "env": environment.overlay(own, request.env),

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from wherry import errors
+from wherry.model import frame
 from wherry.runtime import spawn
 
 #: (what the runtime says, what it means); the first that matches counts. Seen with crun 1.8.1 and runc 1.1.5.
@@ -24,7 +25,10 @@ _MEANINGS: tuple[tuple[re.Pattern[str], type[errors.WherryError]], ...] = (
     (re.compile(r"open executable: Not a directory"), errors.CommandNotFound),
     (re.compile(r'exec: "[^"]*": (permission denied|is a directory)'), errors.CommandNotExecutable),
     (re.compile(r"open executable: (Permission denied|Operation not permitted)"), errors.CommandNotExecutable),
-    (re.compile(r'(open executable|exec: "[^"]*": stat .*): Too many levels of symbolic', re.IGNORECASE), errors.CommandNotExecutable),
+    (
+        re.compile(r'(open executable|exec: "[^"]*": stat .*): Too many levels of symbolic', re.IGNORECASE),
+        errors.CommandNotExecutable,
+    ),
     (re.compile(r"exec format error", re.IGNORECASE), errors.CommandNotExecutable),
     (re.compile(r"container .* already exists|container with id exists", re.IGNORECASE), errors.AlreadyExists),
     (re.compile(r"does not exist|container not running|no such process", re.IGNORECASE), errors.FailedPrecondition),
@@ -71,18 +75,18 @@ class Driver:
         logging = ["--log", str(log), "--log-format", "json"] if log else []
         return [self.path, "--root", str(self.root), *logging, *arguments]
 
-    def create_argv(self, container_id: str, bundle: str, process: Path) -> list[str]:
+    def create_argv(self, container_id: str, bundle: str, process: Path, *, terminal: bool = False) -> list[str]:
         """Return the command that creates a container; `process` is the directory of its init."""
-        pid_file = str(process / "pid")
-        return self._argv(process / "log.json", "create", "--bundle", bundle, "--pid-file", pid_file, container_id)
+        files = ["--bundle", bundle, "--pid-file", str(process / "pid"), *_console(terminal)]
+        return self._argv(process / "log.json", "create", *files, container_id)
 
-    def exec_argv(self, container_id: str, process: Path) -> list[str]:
+    def exec_argv(self, container_id: str, process: Path, *, terminal: bool = False) -> list[str]:
         """Return the command that starts a further process from `process`/process.json.
 
         The whole OCI process, numeric user included, goes in the file: options of exec have lied (CVE-2026-30892).
         """
         files = ["--process", str(process / "process.json"), "--pid-file", str(process / "pid")]
-        return self._argv(process / "log.json", "exec", "--detach", *files, container_id)
+        return self._argv(process / "log.json", "exec", "--detach", *files, *_console(terminal), container_id)
 
     def kill_all_argv(self, container_id: str) -> list[str]:
         """Return the command that kills every process of a container without a pid namespace of its own."""
@@ -120,6 +124,10 @@ class Driver:
         result = await spawn.run(argv, timeout=self.timeout)
         if result.status != 0:
             raise failure(what, result.status, words(read_log(log), result.output))
+
+
+def _console(terminal: bool) -> list[str]:
+    return ["--console-socket", frame.CONSOLE] if terminal else []
 
 
 def read_log(path: Path) -> bytes:

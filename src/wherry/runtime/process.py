@@ -133,6 +133,10 @@ class Process:
         """Ask the shim to close the process's stdin after what was written to it."""
         self._write_control(b"0 0 0\n")
 
+    def resize(self, width: int, height: int) -> None:
+        """Ask the shim to set the size of the process's terminal."""
+        self._write_control(b"1 %d %d\n" % (width, height))
+
     def _write_control(self, line: bytes) -> None:
         try:
             os.write(self._control_fd, line)

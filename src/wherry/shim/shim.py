@@ -8,8 +8,11 @@ Nothing may be imported here after the fork: the package on disk may be another 
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
+import struct
+import termios
 import time
 
 from wherry.linux import libc
@@ -135,7 +138,10 @@ class Shim:
         self._open_stdio()
         self._mount()
         self._deadline = time.monotonic() + float(self._one("timeout", "30"))
-        self._runtime = record.spawn(self._job["argv"], self._stdio.child)
+        # Through /proc, since the path of a long id does not fit sun_path, and the runtime changes its directory.
+        console = f"/proc/{os.getpid()}/cwd/{stdio.CONSOLE}"
+        argv = [console if item == frame.CONSOLE else item for item in self._job["argv"]]
+        self._runtime = record.spawn(argv, self._stdio.child)
         self._stdio.close_child()
         while self._phase != "ended":
             self._turn()
@@ -143,8 +149,12 @@ class Shim:
 
     def _open_stdio(self) -> None:
         if self._one("stdio") == "managed":
-            owner = (int(self._one("root_uid", "0")), int(self._one("root_gid", "0")))
-            self._stdio.open_managed(self._one("stdin_open") == "1", owner)
+            if self._one("terminal") == "1":
+                self._stdio.open_console()
+                self._epoll.register(self._stdio.console, select.EPOLLIN)
+            else:
+                owner = (int(self._one("root_uid", "0")), int(self._one("root_gid", "0")))
+                self._stdio.open_managed(self._one("stdin_open") == "1", owner)
             self._log = log.Log(self._one("log"), int(self._one("log_max_bytes")), int(self._one("log_max_files")))
             self._attach = attach.Attach(self._epoll)
             for fd in self._stdio.outputs:
@@ -189,6 +199,8 @@ class Shim:
             self._read_control()
         elif fd == self._stdio.stdin:
             self._write_stdin()
+        elif fd == self._stdio.console:
+            self._take_terminal()
         elif self._attach is None:
             return
         elif fd == self._attach.fd:
@@ -254,6 +266,10 @@ class Shim:
             self._report("E RuntimeFailed 0")
             self._phase = "ended"
             return
+        if self._one("terminal") == "1" and not self._stdio.outputs and not self._take_terminal():
+            self._report("E RuntimeFailed 0")
+            self._phase = "ended"
+            return
         record.write_starttime(pid)
         if self._is_init:
             self._oom_path = record.find_oom_file(pid)
@@ -270,6 +286,21 @@ class Shim:
             record.tell(self._reply_fd, line)
             os.close(self._reply_fd)
 
+    def _take_terminal(self) -> bool:
+        """Take the terminal from the runtime; return whether it was there."""
+        master = self._stdio.take_terminal()
+        if master < 0:
+            return False
+        self._epoll.register(master, select.EPOLLIN)
+        if self._one("width", "0") != "0":
+            self._resize(int(self._one("width")), int(self._one("height")))
+        return True
+
+    def _resize(self, width: int, height: int) -> None:
+        """Set the terminal's size (ioctl_tty(2), TIOCSWINSZ: rows, columns, and two unused)."""
+        for fd in self._stdio.outputs if self._one("terminal") == "1" else ():
+            fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("4H", height, width, 0, 0))
+
     # -- streams ------------------------------------------------------------------------------------------------------
 
     def _read_output(self, fd: int) -> bool:
@@ -278,6 +309,8 @@ class Shim:
             data = os.read(fd, READ_BYTES)
         except BlockingIOError:
             return False
+        except OSError:  # EIO: nobody has the terminal open any more (tty_ioctl(4))
+            data = b""
         if not data:
             self._epoll.unregister(fd)
             self._stdio.close_output(fd)
@@ -302,6 +335,11 @@ class Shim:
         if packet[:1] == b"I" and self._stdio.stdin >= 0:
             self._pending += packet[1:]
         elif packet[:1] == b"C":
+            self._end_stdin()
+
+    def _end_stdin(self) -> None:
+        # The end of a terminal's input is a character (^D); the master serves its output, and later clients, too.
+        if self._one("terminal") != "1":
             self._ends = True
 
     def _write_stdin(self) -> None:
@@ -344,8 +382,17 @@ class Shim:
         for line in os.read(self._control, 4096).split(b"\n"):
             # `0 0 0` closes stdin; `1 <width> <height>` resizes (v0-system 2.2). Anything else is nobody's request.
             if line == b"0 0 0":
-                self._ends = True
+                self._end_stdin()
                 self._write_stdin()
+            elif line.startswith(b"1 "):
+                self._read_resize(line)
+
+    def _read_resize(self, line: bytes) -> None:
+        try:
+            _, width, height = map(int, line.split())
+            self._resize(width, height)
+        except (ValueError, struct.error, OSError):
+            record.write_words(f"no size: {line[:64]!r}")
 
     # -- the end ------------------------------------------------------------------------------------------------------
 

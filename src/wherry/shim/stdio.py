@@ -6,19 +6,26 @@ Whichever it is, `child` holds what the runtime gets as 0, 1 and 2, and the rest
 from __future__ import annotations
 
 import os
+import socket
 import stat
+
+#: The console socket, in the current directory.
+CONSOLE = "console.sock"
+#: Seconds for a runtime that has connected to send the terminal.
+HAND_OVER = 5.0
 
 
 class Stdio:
     """Open streams. `stdin` is the shim's write end (-1: none); `outputs` maps read ends to stream names."""
 
-    __slots__ = ("_keepers", "child", "outputs", "stdin")
+    __slots__ = ("_console", "_keepers", "child", "outputs", "stdin")
 
     def __init__(self) -> None:
         self.child: list[int] = []
         self.stdin = -1
         self.outputs: dict[int, str] = {}
         self._keepers: list[int] = []
+        self._console: socket.socket | None = None
 
     def open_managed(self, stdin_open: bool, owner: tuple[int, int]) -> None:
         """Make pipes owned by `owner`, the host's uid and gid of the container's root; no stdin is /dev/null."""
@@ -35,6 +42,47 @@ class Stdio:
             os.fchown(theirs, *owner)
             self.child.append(theirs)
             self.outputs[ours] = name
+
+    @property
+    def console(self) -> int:
+        """The listener on which the runtime hands over the terminal, -1 before and after."""
+        return self._console.fileno() if self._console is not None else -1
+
+    def open_console(self) -> None:
+        """Listen for the runtime's terminal (runc(8), --console-socket); its own streams are /dev/null."""
+        self._console = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        self._console.bind(CONSOLE)
+        os.chmod(CONSOLE, 0o600)
+        self._console.listen(1)
+        self.child = [os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC) for _ in range(3)]
+
+    def take_terminal(self) -> int:
+        """Return the master of the terminal once the runtime has sent it, -1 before. It is stdin and stdout in one."""
+        if self._console is None:
+            return -1
+        try:
+            sender, _ = self._console.accept()
+        except BlockingIOError:
+            return -1
+        with sender:
+            sender.settimeout(HAND_OVER)
+            _, fds, _, _ = socket.recv_fds(sender, 4096, 1)
+        self.close_console()
+        if not fds:
+            return -1
+        master = fds[0]
+        os.set_inheritable(master, False)
+        os.set_blocking(master, False)
+        self.outputs[master] = "stdout"
+        self.stdin = os.dup(master)
+        return master
+
+    def close_console(self) -> None:
+        """Stop waiting for a terminal."""
+        if self._console is not None:
+            self._console.close()
+            self._console = None
+            os.unlink(CONSOLE)
 
     def open_fifos(self, stdin: str, stdout: str, stderr: str) -> None:
         """Open the client's FIFOs ("" is /dev/null) so that no open and no later write waits for a client."""
@@ -92,6 +140,7 @@ class Stdio:
 
     def close(self) -> None:
         """Close everything."""
+        self.close_console()
         self.close_child()
         self.close_stdin()
         for fd in (*self.outputs, *self._keepers):

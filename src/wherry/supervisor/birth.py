@@ -74,7 +74,8 @@ async def _create(core: Core, live: LiveContainer) -> None:
     failpoint.hit("create.directory")
     fields = _job(core, live, init)
     fields["mount"] = [frame.PART.join(str(part) for part in mount) for mount in prepared.mounts]
-    fields["argv"] = core.driver(live).create_argv(live.id, prepared.bundle, init.disk.directory)
+    terminal = bool(init.spec.get("terminal"))
+    fields["argv"] = core.driver(live).create_argv(live.id, prepared.bundle, init.disk.directory, terminal=terminal)
     if not prepared.private_pid:
         fields["sweep"] = core.driver(live).kill_all_argv(live.id)
     core.driver(live).root.mkdir(mode=0o700, exist_ok=True)
@@ -120,6 +121,9 @@ def _job(core: Core, live: LiveContainer, process: LiveProcess) -> dict[str, lis
         "stdout": stdio.stdout,
         "stderr": stdio.stderr,
         "stdin_open": "1" if stdio.stdin_open else "0",
+        "terminal": "1" if process.spec.get("terminal") else "0",
+        "width": str(stdio.width),
+        "height": str(stdio.height),
         "log": str(live.disk.log_path(process.id)),
         "log_max_bytes": str(stdio.log_max_bytes or LOG_MAX_BYTES),
         "log_max_files": str(stdio.log_max_files or LOG_MAX_FILES),
@@ -206,7 +210,8 @@ async def _exec(core: Core, live: LiveContainer, process: LiveProcess, request: 
     process.disk = Process.create(live.disk.process_directory(process.id), process.spec)
     failpoint.hit("exec.directory")
     fields = _job(core, live, process)
-    fields["argv"] = core.driver(live).exec_argv(live.id, process.disk.directory)
+    terminal = bool(process.spec.get("terminal"))
+    fields["argv"] = core.driver(live).exec_argv(live.id, process.disk.directory, terminal=terminal)
     process.pid = await _spawn(core, live, process, fields, what)
     failpoint.hit("exec.spawned")
     await exec_started(core, live, process)

@@ -194,6 +194,22 @@ class Supervisor:
         process.opened().close_stdin()
         return req.Empty()
 
+    async def resize(self, request: req.ResizeRequest) -> req.Empty:
+        """Set the size of a process's terminal."""
+        live = await self._find(request.namespace, request.id)
+        process = live.process(request.process or ids.INIT)
+        if not (0 < request.width < 65536 and 0 < request.height < 65536):
+            raise errors.InvalidArgument(
+                f"cannot resize process {process.id}: {request.width}x{request.height} is not"
+                " between 1x1 and 65535x65535"
+            )
+        if not process.spec.get("terminal"):
+            raise errors.FailedPrecondition(f"cannot resize process {process.id}: it has no terminal")
+        if process.settled.is_set():
+            raise errors.FailedPrecondition(f"cannot resize process {process.id}: it has ended")
+        process.opened().resize(request.width, request.height)
+        return req.Empty()
+
     # -- reads --------------------------------------------------------------------------------------------------------
 
     async def _find(self, namespace: str, container_id: str) -> LiveContainer:

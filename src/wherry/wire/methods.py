@@ -31,6 +31,7 @@ _TABLE = (
     ("Containers", "Get", req.ContainerRef, st.ContainerInfo),
     ("Containers", "List", req.ListRequest, st.ContainerList),
     ("Containers", "CloseStdin", req.ProcessRef, req.Empty),
+    ("Containers", "Resize", req.ResizeRequest, req.Empty),
     ("Containers", "Logs", req.LogsRequest, st.LogChunk),
     ("Events", "Subscribe", req.SubscribeRequest, st.Event),
     ("System", "Version", req.Empty, st.Version),

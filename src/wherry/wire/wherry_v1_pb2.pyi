@@ -57,7 +57,7 @@ class Limits(_message.Message):
     def __init__(self, memory_bytes: _Optional[int] = ..., cpus: _Optional[float] = ..., pids: _Optional[int] = ...) -> None: ...
 
 class Stdio(_message.Message):
-    __slots__ = ("mode", "stdin_open", "stdin", "stdout", "stderr", "log_max_bytes", "log_max_files")
+    __slots__ = ("mode", "stdin_open", "stdin", "stdout", "stderr", "log_max_bytes", "log_max_files", "terminal", "width", "height")
     MODE_FIELD_NUMBER: _ClassVar[int]
     STDIN_OPEN_FIELD_NUMBER: _ClassVar[int]
     STDIN_FIELD_NUMBER: _ClassVar[int]
@@ -65,6 +65,9 @@ class Stdio(_message.Message):
     STDERR_FIELD_NUMBER: _ClassVar[int]
     LOG_MAX_BYTES_FIELD_NUMBER: _ClassVar[int]
     LOG_MAX_FILES_FIELD_NUMBER: _ClassVar[int]
+    TERMINAL_FIELD_NUMBER: _ClassVar[int]
+    WIDTH_FIELD_NUMBER: _ClassVar[int]
+    HEIGHT_FIELD_NUMBER: _ClassVar[int]
     mode: str
     stdin_open: bool
     stdin: str
@@ -72,7 +75,10 @@ class Stdio(_message.Message):
     stderr: str
     log_max_bytes: int
     log_max_files: int
-    def __init__(self, mode: _Optional[str] = ..., stdin_open: _Optional[bool] = ..., stdin: _Optional[str] = ..., stdout: _Optional[str] = ..., stderr: _Optional[str] = ..., log_max_bytes: _Optional[int] = ..., log_max_files: _Optional[int] = ...) -> None: ...
+    terminal: bool
+    width: int
+    height: int
+    def __init__(self, mode: _Optional[str] = ..., stdin_open: _Optional[bool] = ..., stdin: _Optional[str] = ..., stdout: _Optional[str] = ..., stderr: _Optional[str] = ..., log_max_bytes: _Optional[int] = ..., log_max_files: _Optional[int] = ..., terminal: _Optional[bool] = ..., width: _Optional[int] = ..., height: _Optional[int] = ...) -> None: ...
 
 class CreateRequest(_message.Message):
     __slots__ = ("id", "namespace", "source", "args", "env", "workdir", "user", "hostname", "labels", "mounts", "read_only", "limits", "network", "cap_add", "cap_drop", "privileged", "ulimits", "runtime", "stop_signal", "stdio", "auto_remove")
@@ -176,6 +182,20 @@ class KillRequest(_message.Message):
     process: str
     signal: int
     def __init__(self, id: _Optional[str] = ..., namespace: _Optional[str] = ..., process: _Optional[str] = ..., signal: _Optional[int] = ...) -> None: ...
+
+class ResizeRequest(_message.Message):
+    __slots__ = ("id", "namespace", "process", "width", "height")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    PROCESS_FIELD_NUMBER: _ClassVar[int]
+    WIDTH_FIELD_NUMBER: _ClassVar[int]
+    HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    namespace: str
+    process: str
+    width: int
+    height: int
+    def __init__(self, id: _Optional[str] = ..., namespace: _Optional[str] = ..., process: _Optional[str] = ..., width: _Optional[int] = ..., height: _Optional[int] = ...) -> None: ...
 
 class StopRequest(_message.Message):
     __slots__ = ("id", "namespace", "timeout")

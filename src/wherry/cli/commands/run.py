@@ -6,7 +6,7 @@ import argparse
 import os
 
 from wherry import errors
-from wherry.cli import exits, interrupts, options, streams
+from wherry.cli import exits, interrupts, options, streams, terminal
 from wherry.cli.command import Command
 from wherry.cli.parser import Parser, say
 from wherry.cli.relay import Relay
@@ -28,9 +28,10 @@ def make_run_parser(prog: str) -> Parser:
     """Return the parser of `wherry run`."""
     parser = Parser(
         prog,
-        usage="[-d] [-i] [--rm] [--name ID] [OPTION ...] SOURCE [--] COMMAND ...",
+        usage="[-d] [-i] [-t] [--rm] [--name ID] [OPTION ...] SOURCE [--] COMMAND ...",
         description=_RUN,
         example="wherry run --rm host -- sh -c 'exit 7'\n"
+        "wherry run --rm -it host -- bash\n"
         "wherry run --rm --here host -- make test\n"
         "wherry run -d --name web --memory 64M -v /srv/www:/www:ro rootfs:/srv/alpine -- httpd -f",
     )
@@ -67,13 +68,15 @@ async def create(args: argparse.Namespace, settings: Settings) -> int:
 async def run(args: argparse.Namespace, settings: Settings) -> int:
     """Run a container, attached or not."""
     request = _make_request(args, settings)
+    if args.tty and not args.detach and args.interactive:
+        terminal.check()
     async with open_session(settings) as session:
         if args.name:
             await _refuse_existing(session, request)
         if args.detach:
             print((await session.service.run(request)).id)
             return 0
-        return await _run_attached(session, request)
+        return await _run_attached(session, request, args.detach_keys)
 
 
 async def _refuse_existing(session: Session, request: req.CreateRequest) -> None:
@@ -85,12 +88,21 @@ async def _refuse_existing(session: Session, request: req.CreateRequest) -> None
     raise errors.AlreadyExists(f"cannot run container {request.id}: it exists already, and is {found.state}")
 
 
-async def _run_attached(session: Session, request: req.CreateRequest) -> int:
+async def _run_attached(session: Session, request: req.CreateRequest, detach_keys: bytes) -> int:
     target = req.ProcessRef(id=request.id, namespace=request.namespace)
-    relay = Relay(session, target, with_stdin=request.stdio.stdin_open)
+    relay = Relay(
+        session,
+        target,
+        with_stdin=request.stdio.stdin_open,
+        terminal=request.stdio.terminal,
+        detach_keys=detach_keys,
+    )
     try:
-        with interrupts.Forwarder(relay):
+        with interrupts.Forwarder(relay), terminal.lend(request.stdio):
             record = await _create_and_carry(session, request, relay)
+    except terminal.Detached:
+        say(f"left {request.id}, which goes on; `wherry attach {request.id}` joins it again")
+        return 0
     except interrupts.Interrupted as signal:
         if relay.begun:
             say(f"the container goes on; `wherry attach {request.id}` joins it again")
