@@ -35,6 +35,8 @@ INDEX: dict[str, tuple[str, str]] = {
     "exec": ("exec", "run a further process in a container"),
     "attach": ("exec", "join the output and input of a running process"),
     "stop": ("lifecycle", "stop containers, by force when they take too long"),
+    "pause": ("lifecycle", "freeze containers"),
+    "resume": ("lifecycle", "let paused containers go on"),
     "kill": ("lifecycle", "send a signal"),
     "wait": ("lifecycle", "wait for containers to end and print their status"),
     "rm": ("lifecycle", "delete containers that have ended"),

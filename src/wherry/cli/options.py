@@ -119,6 +119,13 @@ def _add_limit_options(parser: Parser) -> None:
     option("--cpus", metavar="N", type=typed(values.parse_cpus), help="number of processors, as in 0.5")
     option("--pids", metavar="N", type=typed(values.parse_pids), help="limit on processes and threads")
     option(
+        "--ttl",
+        metavar="TIME",
+        type=typed(values.parse_duration),
+        default=0.0,
+        help="kill the container when it has run so long, as in 10m",
+    )
+    option(
         "--ulimit",
         metavar="NAME=SOFT[:HARD]",
         type=typed(values.parse_ulimit),
@@ -209,6 +216,7 @@ def make_create_request(
         runtime=args.runtime,
         stop_signal=args.stop_signal or "",
         stdio=make_stdio(args),
+        ttl=args.ttl,
         auto_remove=getattr(args, "rm", False),
     )
 
@@ -227,4 +235,5 @@ def make_exec_request(args: argparse.Namespace, namespace: str, environment: Map
         workdir=args.workdir,
         user=args.user,
         stdio=make_stdio(args),
+        timeout=args.timeout,
     )

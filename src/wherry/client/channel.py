@@ -128,6 +128,12 @@ class Remote:
     async def stop(self, request: req.StopRequest) -> st.ExitRecord:
         return cast("st.ExitRecord", await self._call("stop", request))
 
+    async def pause(self, request: req.ContainerRef) -> st.ContainerInfo:
+        return cast("st.ContainerInfo", await self._call("pause", request))
+
+    async def resume(self, request: req.ContainerRef) -> st.ContainerInfo:
+        return cast("st.ContainerInfo", await self._call("resume", request))
+
     async def wait(self, request: req.ProcessRef) -> st.ExitRecord:
         return cast("st.ExitRecord", await self._call("wait", request))
 

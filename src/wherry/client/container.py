@@ -103,6 +103,21 @@ class Container(Process):
             req.StopRequest(id=self.container_id, namespace=self.namespace, timeout=timeout)
         )
 
+    async def pause(self) -> st.ContainerInfo:
+        """Freeze every process of the container. Raises FailedPrecondition unless it runs."""
+        return await self._service.pause(self._ref)
+
+    async def resume(self) -> st.ContainerInfo:
+        """Let a paused container go on."""
+        return await self._service.resume(self._ref)
+
+    async def kill_all(self, signal: int | str | signals.Signals = signals.SIGKILL) -> None:
+        """Send a signal to every process of the container."""
+        number = signal_names.parse(signal) if isinstance(signal, str) else int(signal)
+        await self._service.kill(
+            req.KillRequest(id=self.container_id, namespace=self.namespace, signal=number, all=True)
+        )
+
     async def delete(self, *, force: bool = False) -> None:
         """Delete the ended container; `force` kills it first. Raises FailedPrecondition while it runs."""
         await self._service.delete(req.DeleteRequest(id=self.container_id, namespace=self.namespace, force=force))
@@ -115,8 +130,9 @@ class Container(Process):
         user: str = "",
         id: str = "",
         stdio: req.Stdio = req.Stdio(),
+        timeout: float = 0.0,
     ) -> Process:
-        """Start a further process in the running container and return it.
+        """Start a further process in the running container and return it; it is killed after `timeout` seconds.
 
         Raises FailedPrecondition unless the container runs, CommandNotFound or CommandNotExecutable for the command.
         """
@@ -130,6 +146,7 @@ class Container(Process):
                 workdir=workdir,
                 user=user,
                 stdio=stdio,
+                timeout=timeout,
             )
         )
         return Process(self._service, self.namespace, self.container_id, info.id)

@@ -73,8 +73,21 @@ def kill_all(path: str, timeout: float = 5.0) -> bool:
         if time.monotonic() > deadline:
             return False
         for pid in pids:
-            kill_one(pid, path)
+            send_one(pid, path)
         time.sleep(0.005)
+
+
+def thaw(path: str) -> None:
+    """Let a frozen cgroup go on, in either version."""
+    for directory in _directories(path):
+        _write(directory / "freezer.state", "THAWED")
+        _write(directory / "cgroup.freeze", "0")
+
+
+def signal_all(path: str, number: int) -> int:
+    """Send a signal to every process in the cgroup `path`; return to how many."""
+    pids = set().union(*(_read_pids(directory) for directory in _directories(path)))
+    return sum(send_one(pid, path, number) for pid in pids)
 
 
 def _read_pids(directory: Path) -> set[int]:
@@ -88,19 +101,21 @@ def _read_pids(directory: Path) -> set[int]:
     return found
 
 
-def kill_one(pid: int, path: str) -> None:
-    """Kill `pid` if it is in the cgroup `path`; the number may have been given to a stranger."""
+def send_one(pid: int, path: str, number: int = signal.SIGKILL) -> bool:
+    """Send a signal to `pid` if it is in the cgroup `path`: the number may have been given to a stranger."""
     try:
         fd = os.pidfd_open(pid)
     except ProcessLookupError:
-        return
+        return False
     try:
         if path and f"{read_path(pid)}/".startswith(f"{path}/"):
-            signal.pidfd_send_signal(fd, signal.SIGKILL)
+            signal.pidfd_send_signal(fd, number)
+            return True
     except ProcessLookupError:
         pass
     finally:
         os.close(fd)
+    return False
 
 
 def _write(file: Path, text: str) -> None:

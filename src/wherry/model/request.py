@@ -87,7 +87,7 @@ class CreateRequest:
 
     `env` holds NAME=VALUE strings; `user` is `NAME|UID[:NAME|GID]`; `network` is `none` or `host`; `stop_signal` a
     name or number ("" is SIGTERM); `runtime` a name on PATH or a path ("" is the daemon's choice); `auto_remove`
-    deletes the container when it has ended.
+    deletes the container when it has ended; `ttl` seconds after its start it is killed, with reason `ttl` (0: never).
     """
 
     id: str = ""
@@ -111,6 +111,7 @@ class CreateRequest:
     stop_signal: str = ""
     stdio: Stdio = Stdio()
     auto_remove: bool = False
+    ttl: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,7 +133,10 @@ class ProcessRef:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExecRequest:
-    """A further process in a running container; unset fields are taken from the container's own process."""
+    """A further process in a running container; unset fields are taken from the container's own process.
+
+    `timeout` seconds after its start it is killed, with reason `timeout` in its exit record (0: never).
+    """
 
     id: str
     namespace: str = ids.DEFAULT_NAMESPACE
@@ -142,16 +146,18 @@ class ExecRequest:
     workdir: str = ""
     user: str = ""
     stdio: Stdio = Stdio()
+    timeout: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KillRequest:
-    """Send `signal` (1 to 64) to one process, through its pidfd."""
+    """Send `signal` (1 to 64) to one process, through its pidfd, or to `all` processes of the container."""
 
     id: str
     namespace: str = ids.DEFAULT_NAMESPACE
     process: str = ids.INIT
     signal: int = 15
+    all: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

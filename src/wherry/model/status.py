@@ -16,8 +16,8 @@ def _no_map() -> Mapping[str, str]:
 class ExitRecord:
     """How a process ended, as its shim wrote it to `exit.json`.
 
-    `status` is the exit code, or 128 + `signal`. `reason` is "" for an ordinary end, `oom`, `shim-lost` or `unknown`.
-    CPU times in microseconds and `max_rss_bytes` are those of wait4(2). `dropped_bytes` could not be logged.
+    `status` is the exit code, or 128 + `signal`. `reason` is "" for an ordinary end, `oom`, `timeout`, `ttl`,
+    `shim-lost` or `unknown`. CPU times in microseconds and `max_rss_bytes` are those of wait4(2). `dropped_bytes` could not be logged.
     """
 
     status: int
@@ -98,8 +98,8 @@ class Output:
 class Event:
     """Something that happened, with a sequence number that never repeats.
 
-    `type` is `create`, `start`, `exit`, `oom` or `delete`; `process` is `init` or an exec's id; `pid` the host's,
-    `status`, `signal` and `reason` those of the exit record.
+    `type` is `create`, `start`, `pause`, `resume`, `exit`, `oom` or `delete`; `process` is `init` or an exec's id;
+    `pid` the host's, `status`, `signal` and `reason` those of the exit record.
     """
 
     seq: int

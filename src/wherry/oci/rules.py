@@ -23,6 +23,7 @@ _MIN_LOG_BYTES = 64 * 1024
 _MAX_LOG_BYTES = 2**63 - 1
 # struct winsize has 16 bits for each (ioctl_tty(2)).
 _MAX_SIZE = 65535
+_MIN_SECONDS, _MAX_SECONDS = 0.001, 1e9
 _MAX_LOG_FILES = 1000
 #: What a bundle's own config.json says instead.
 _GENERATED = "args env workdir user hostname mounts read_only limits cap_add cap_drop privileged ulimits network"
@@ -54,6 +55,7 @@ def validate(request: CreateRequest) -> None:
     text.check_line("runtime", request.runtime, limit=text.MAX_PATH)
     if request.stop_signal:
         signals.parse(request.stop_signal)
+    _check_seconds("ttl", request.ttl)
     _check_stdio(request.stdio)
 
 
@@ -63,6 +65,15 @@ def validate_exec(request: ExecRequest) -> None:
         raise errors.InvalidArgument(f"cannot exec in container {text.shorten(request.id)}: no command given")
     _check_process(request.args, request.env, request.workdir, request.user)
     _check_stdio(request.stdio)
+    _check_seconds("timeout", request.timeout)
+
+
+def _check_seconds(name: str, value: float) -> None:
+    # The comparison fails for nan, too.
+    if value != 0 and not _MIN_SECONDS <= value <= _MAX_SECONDS:
+        raise errors.InvalidArgument(
+            f"{name} of {value:g} s is not valid: 0 (none) or {_MIN_SECONDS} to {_MAX_SECONDS:g} are allowed"
+        )
 
 
 def _check_source(source: Source) -> None:

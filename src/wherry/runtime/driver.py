@@ -101,6 +101,14 @@ class Driver:
         log = process / "log.json"
         await self._call(f"start container {container_id}", log, self._argv(log, "start", container_id))
 
+    async def pause(self, container_id: str) -> None:
+        """Freeze a container. Raises RuntimeFailed."""
+        await self._call(f"pause container {container_id}", None, self._argv(None, "pause", container_id))
+
+    async def resume(self, container_id: str) -> None:
+        """Let a frozen container go on. Raises RuntimeFailed."""
+        await self._call(f"resume container {container_id}", None, self._argv(None, "resume", container_id))
+
     async def delete(self, container_id: str) -> None:
         """Remove what the runtime keeps of a container, killing it if need be; nothing there is fine."""
         if not self.has(container_id):
@@ -120,10 +128,10 @@ class Driver:
             return ""
         return str(state.get("status", "")) if isinstance(state, dict) else ""
 
-    async def _call(self, what: str, log: Path, argv: Sequence[str]) -> None:
+    async def _call(self, what: str, log: Path | None, argv: Sequence[str]) -> None:
         result = await spawn.run(argv, timeout=self.timeout)
         if result.status != 0:
-            raise failure(what, result.status, words(read_log(log), result.output))
+            raise failure(what, result.status, words(read_log(log) if log else b"", result.output))
 
 
 def _console(terminal: bool) -> list[str]:

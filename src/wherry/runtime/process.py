@@ -137,6 +137,10 @@ class Process:
         """Ask the shim to set the size of the process's terminal."""
         self._write_control(b"1 %d %d\n" % (width, height))
 
+    def set_limit(self, seconds: float) -> None:
+        """Ask the shim to kill the process in so many seconds from now."""
+        self._write_control(b"2 %d 0\n" % max(1, round(seconds * 1000)))
+
     def _write_control(self, line: bytes) -> None:
         try:
             os.write(self._control_fd, line)

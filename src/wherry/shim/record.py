@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     Usage = struct_rusage
 
 _exit: dict[str, int] = {}
+_reason = ""
 
 
 def write_file(name: str, text: str) -> None:
@@ -150,6 +151,12 @@ def is_oom(path: str) -> bool:
     return any(line.startswith(b"oom_kill ") and line != b"oom_kill 0" for line in lines)
 
 
+def set_reason(word: str) -> None:
+    """Say why the process is about to be killed."""
+    global _reason
+    _reason = word
+
+
 def write_exit(status: int, signal_number: int, oom: bool, usage: Usage) -> None:
     """Write exit.json: the exit record, on disk before anybody is told."""
     _exit["status"] = status
@@ -171,7 +178,8 @@ def add_dropped(count: int) -> None:
 def _write_exit() -> None:
     words = {"oom": ("false", "true")}
     fields = (f'"{key}": {words[key][value] if key in words else value}' for key, value in _exit.items())
-    write_file("exit.json", "{" + ", ".join(fields) + "}\n")
+    reason = f', "reason": "{_reason}"' if _reason else ""
+    write_file("exit.json", "{" + ", ".join(fields) + reason + "}\n")
 
 
 def write_exit_status() -> None:

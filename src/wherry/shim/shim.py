@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import os
 import select
+import signal
 import struct
 import termios
 import time
@@ -216,6 +217,10 @@ class Shim:
         if self._phase == "creating":
             record.kill_group(self._runtime)
             self._report("E DeadlineExceeded the runtime did not create the process in time")
+        elif self._phase == "running":
+            # Our own child, not reaped: the number is still its.
+            record.set_reason("ttl" if self._is_init else "timeout")
+            os.kill(self._pid, signal.SIGKILL)
         elif self._phase == "sweeping":
             record.kill_group(self._runtime)
             self._drain()
@@ -275,6 +280,7 @@ class Shim:
             self._oom_path = record.find_oom_file(pid)
         self._pid = pid
         self._phase = "running"
+        self._limit(float(self._one("limit", "0")))
         self._report(f"C {pid}")
         if pid in self._stray:
             self._on_exit(*self._stray[pid])
@@ -300,6 +306,10 @@ class Shim:
         """Set the terminal's size (ioctl_tty(2), TIOCSWINSZ: rows, columns, and two unused)."""
         for fd in self._stdio.outputs if self._one("terminal") == "1" else ():
             fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("4H", height, width, 0, 0))
+
+    def _limit(self, seconds: float) -> None:
+        """Kill the process in so many seconds from now (0: never)."""
+        self._deadline = time.monotonic() + seconds if seconds > 0 and self._phase == "running" else 0.0
 
     # -- streams ------------------------------------------------------------------------------------------------------
 
@@ -386,6 +396,8 @@ class Shim:
                 self._write_stdin()
             elif line.startswith(b"1 "):
                 self._read_resize(line)
+            elif line.startswith(b"2 ") and line[2:-2].isdigit():
+                self._limit(int(line[2:-2]) / 1000)
 
     def _read_resize(self, line: bytes) -> None:
         try:

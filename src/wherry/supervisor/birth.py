@@ -93,7 +93,9 @@ async def created(core: Core, live: LiveContainer, init: LiveProcess) -> None:
     death.watch(core, live, init)
 
 
-def process_spec(live: LiveContainer, process: dict[str, Any], stdio: req.Stdio, is_exec: bool) -> dict[str, Any]:
+def process_spec(
+    live: LiveContainer, process: dict[str, Any], stdio: req.Stdio, is_exec: bool, limit: float = 0
+) -> dict[str, Any]:
     """Return process.json: the OCI process with the ancestor's keys (v0-system 1.2) and ours."""
     return process | {
         "exec": is_exec,
@@ -105,7 +107,7 @@ def process_spec(live: LiveContainer, process: dict[str, Any], stdio: req.Stdio,
         "checkpoint": "",
         "rootUID": live.saved.root_uid,
         "rootGID": live.saved.root_gid,
-        EXTRA: {"stdio": codec.to_plain(stdio), "created_at_ns": time.time_ns()},
+        EXTRA: {"stdio": codec.to_plain(stdio), "created_at_ns": time.time_ns(), "limit": limit},
     }
 
 
@@ -130,6 +132,7 @@ def _job(core: Core, live: LiveContainer, process: LiveProcess) -> dict[str, lis
         "root_uid": str(live.saved.root_uid),
         "root_gid": str(live.saved.root_gid),
         "timeout": str(core.settings.start_timeout),
+        "limit": str(process.extra.get("limit", 0)),
     }
     return {key: [value] for key, value in values.items()}
 
@@ -178,6 +181,9 @@ async def start(core: Core, live: LiveContainer) -> None:
 async def started(core: Core, live: LiveContainer, init: LiveProcess) -> None:
     """Record that the container runs."""
     now = time.time_ns()
+    if live.saved.request.ttl:
+        # In the shim, so that nobody else needs to be alive for it. A start finished after a restart counts from then.
+        init.opened().set_limit(live.saved.request.ttl)
     live.change(Change.STARTED, started_at_ns=now, goal=State.RUNNING.value)
     init.state = State.RUNNING
     init.started_at_ns = now
@@ -206,7 +212,7 @@ async def _exec(core: Core, live: LiveContainer, process: LiveProcess, request: 
         raise errors.FailedPrecondition(f"cannot {what}: it is {live.state.value}")
     base = {key: value for key, value in live.process(ids.INIT).spec.items() if key != EXTRA}
     spec = await core.thread(bundle.exec_process, base, request, live.saved.rootfs)
-    process.spec = process_spec(live, spec, request.stdio, True)
+    process.spec = process_spec(live, spec, request.stdio, True, request.timeout)
     process.disk = Process.create(live.disk.process_directory(process.id), process.spec)
     failpoint.hit("exec.directory")
     fields = _job(core, live, process)

@@ -16,7 +16,7 @@ from wherry.model import status as st
 from wherry.model.lifecycle import ALIVE, Change, State
 from wherry.runtime import container as containers
 from wherry.runtime.process import Process
-from wherry.supervisor import birth, failpoint
+from wherry.supervisor import birth, failpoint, pause
 from wherry.supervisor.core import Core
 from wherry.supervisor.live import LiveContainer, LiveProcess
 
@@ -138,7 +138,7 @@ def kill_now(live: LiveContainer, process: LiveProcess) -> None:
     if process.id == ids.INIT and live.saved.cgroup:
         cgroup.kill_all(live.saved.cgroup, KILL_TIMEOUT)
     elif pid and disk.starttime is None:
-        cgroup.kill_one(pid, live.saved.cgroup)
+        cgroup.send_one(pid, live.saved.cgroup)
     if not pid:
         return
     try:
@@ -248,17 +248,18 @@ async def stop(core: Core, live: LiveContainer, timeout: float) -> st.ExitRecord
             if not init.settled.is_set():
                 live.change(Change.STOP)
                 init.state = State.STOPPING
-        if was in (State.RUNNING, State.STOPPING):
-            await _ask_to_end(live, init, timeout)
+        if was in (State.RUNNING, State.PAUSED, State.STOPPING):
+            await _ask_to_end(core, live, init, timeout)
         await end(core, live)
     if init.exit is None:
         raise errors.Aborted(f"cannot stop container {live.id}: it was deleted meanwhile")
     return init.exit
 
 
-async def _ask_to_end(live: LiveContainer, init: LiveProcess, timeout: float) -> None:
+async def _ask_to_end(core: Core, live: LiveContainer, init: LiveProcess, timeout: float) -> None:
     try:
         init.opened().send_signal(signals.parse(live.saved.request.stop_signal or "SIGTERM"))
+        await pause.thaw(core, live)  # a frozen container sees the signal only then
         async with asyncio.timeout(timeout):
             await init.settled.wait()
     except (errors.FailedPrecondition, TimeoutError):

@@ -18,7 +18,7 @@ from wherry.model.lifecycle import ALIVE, State
 from wherry.model.request import CreateRequest
 from wherry.runtime import container as containers
 from wherry.runtime.container import Container, Record
-from wherry.supervisor import birth, death
+from wherry.supervisor import birth, death, pause
 from wherry.supervisor.core import Core
 from wherry.supervisor.live import LiveContainer, LiveProcess
 
@@ -204,6 +204,8 @@ async def _recover_init(core: Core, live: LiveContainer, init: LiveProcess) -> N
         await _finish_start(core, live, init)
     elif live.state in ALIVE and live.saved.started_at_ns and told is None:
         await core.emit(live, "start", process=ids.INIT, pid=init.pid)
+    if live.state in (State.PAUSING, State.PAUSED) and init.opened().is_shim_alive():
+        await pause.recover(core, live)
     death.watch(core, live, init)
     if not init.opened().is_shim_alive():
         death.hang_up(core, live, init)

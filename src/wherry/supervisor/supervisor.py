@@ -9,6 +9,7 @@ import fcntl
 import logging
 import os
 import platform
+import signal
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,7 +24,7 @@ from wherry.model.lifecycle import ALIVE, State
 from wherry.oci import bundle
 from wherry.runtime import attach
 from wherry.runtime.container import Container, Record
-from wherry.supervisor import birth, death, filters, logs, recovery
+from wherry.supervisor import birth, death, filters, logs, pause, recovery
 from wherry.supervisor.core import Core, Settings, find_executable
 from wherry.supervisor.live import LiveContainer, LiveProcess
 
@@ -168,8 +169,25 @@ class Supervisor:
         process = live.process(request.process or ids.INIT)
         if process.settled.is_set():
             raise errors.FailedPrecondition(f"cannot signal process {process.id} of container {live.id}: it has ended")
-        process.opened().send_signal(request.signal)
+        if not request.all:
+            process.opened().send_signal(request.signal)
+        elif not await self.core.thread(cgroup.signal_all, live.saved.cgroup, request.signal):
+            raise errors.FailedPrecondition(f"cannot signal all of container {live.id}: no process is in its cgroup")
+        if request.signal == signal.SIGKILL and live.state is State.PAUSED:
+            await pause.thaw(self.core, live)
         return req.Empty()
+
+    async def pause(self, request: req.ContainerRef) -> st.ContainerInfo:
+        """Freeze a running container."""
+        live = await self._find(request.namespace, request.id)
+        await self.core.tasks.run(pause.pause(self.core, live), f"pause {live.id}")
+        return live.info()
+
+    async def resume(self, request: req.ContainerRef) -> st.ContainerInfo:
+        """Let a paused container go on."""
+        live = await self._find(request.namespace, request.id)
+        await self.core.tasks.run(pause.resume(self.core, live), f"resume {live.id}")
+        return live.info()
 
     async def stop(self, request: req.StopRequest) -> st.ExitRecord:
         """Stop a container: stop signal, grace, SIGKILL. One that has ended is left as it is."""

@@ -26,6 +26,8 @@ _TABLE = (
     ("Containers", "Exec", req.ExecRequest, st.ProcessInfo),
     ("Containers", "Kill", req.KillRequest, req.Empty),
     ("Containers", "Stop", req.StopRequest, st.ExitRecord),
+    ("Containers", "Pause", req.ContainerRef, st.ContainerInfo),
+    ("Containers", "Resume", req.ContainerRef, st.ContainerInfo),
     ("Containers", "Wait", req.ProcessRef, st.ExitRecord),
     ("Containers", "Delete", req.DeleteRequest, req.Empty),
     ("Containers", "Get", req.ContainerRef, st.ContainerInfo),

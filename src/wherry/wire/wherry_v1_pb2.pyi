@@ -81,7 +81,7 @@ class Stdio(_message.Message):
     def __init__(self, mode: _Optional[str] = ..., stdin_open: _Optional[bool] = ..., stdin: _Optional[str] = ..., stdout: _Optional[str] = ..., stderr: _Optional[str] = ..., log_max_bytes: _Optional[int] = ..., log_max_files: _Optional[int] = ..., terminal: _Optional[bool] = ..., width: _Optional[int] = ..., height: _Optional[int] = ...) -> None: ...
 
 class CreateRequest(_message.Message):
-    __slots__ = ("id", "namespace", "source", "args", "env", "workdir", "user", "hostname", "labels", "mounts", "read_only", "limits", "network", "cap_add", "cap_drop", "privileged", "ulimits", "runtime", "stop_signal", "stdio", "auto_remove")
+    __slots__ = ("id", "namespace", "source", "args", "env", "workdir", "user", "hostname", "labels", "mounts", "read_only", "limits", "network", "cap_add", "cap_drop", "privileged", "ulimits", "runtime", "stop_signal", "stdio", "auto_remove", "ttl")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -110,6 +110,7 @@ class CreateRequest(_message.Message):
     STOP_SIGNAL_FIELD_NUMBER: _ClassVar[int]
     STDIO_FIELD_NUMBER: _ClassVar[int]
     AUTO_REMOVE_FIELD_NUMBER: _ClassVar[int]
+    TTL_FIELD_NUMBER: _ClassVar[int]
     id: str
     namespace: str
     source: Source
@@ -131,7 +132,8 @@ class CreateRequest(_message.Message):
     stop_signal: str
     stdio: Stdio
     auto_remove: bool
-    def __init__(self, id: _Optional[str] = ..., namespace: _Optional[str] = ..., source: _Optional[_Union[Source, _Mapping]] = ..., args: _Optional[_Iterable[str]] = ..., env: _Optional[_Iterable[str]] = ..., workdir: _Optional[str] = ..., user: _Optional[str] = ..., hostname: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., mounts: _Optional[_Iterable[_Union[Mount, _Mapping]]] = ..., read_only: _Optional[bool] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., network: _Optional[str] = ..., cap_add: _Optional[_Iterable[str]] = ..., cap_drop: _Optional[_Iterable[str]] = ..., privileged: _Optional[bool] = ..., ulimits: _Optional[_Iterable[_Union[Ulimit, _Mapping]]] = ..., runtime: _Optional[str] = ..., stop_signal: _Optional[str] = ..., stdio: _Optional[_Union[Stdio, _Mapping]] = ..., auto_remove: _Optional[bool] = ...) -> None: ...
+    ttl: float
+    def __init__(self, id: _Optional[str] = ..., namespace: _Optional[str] = ..., source: _Optional[_Union[Source, _Mapping]] = ..., args: _Optional[_Iterable[str]] = ..., env: _Optional[_Iterable[str]] = ..., workdir: _Optional[str] = ..., user: _Optional[str] = ..., hostname: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., mounts: _Optional[_Iterable[_Union[Mount, _Mapping]]] = ..., read_only: _Optional[bool] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., network: _Optional[str] = ..., cap_add: _Optional[_Iterable[str]] = ..., cap_drop: _Optional[_Iterable[str]] = ..., privileged: _Optional[bool] = ..., ulimits: _Optional[_Iterable[_Union[Ulimit, _Mapping]]] = ..., runtime: _Optional[str] = ..., stop_signal: _Optional[str] = ..., stdio: _Optional[_Union[Stdio, _Mapping]] = ..., auto_remove: _Optional[bool] = ..., ttl: _Optional[float] = ...) -> None: ...
 
 class ContainerRef(_message.Message):
     __slots__ = ("id", "namespace")
@@ -152,7 +154,7 @@ class ProcessRef(_message.Message):
     def __init__(self, id: _Optional[str] = ..., namespace: _Optional[str] = ..., process: _Optional[str] = ...) -> None: ...
 
 class ExecRequest(_message.Message):
-    __slots__ = ("id", "namespace", "process", "args", "env", "workdir", "user", "stdio")
+    __slots__ = ("id", "namespace", "process", "args", "env", "workdir", "user", "stdio", "timeout")
     ID_FIELD_NUMBER: _ClassVar[int]
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     PROCESS_FIELD_NUMBER: _ClassVar[int]
@@ -161,6 +163,7 @@ class ExecRequest(_message.Message):
     WORKDIR_FIELD_NUMBER: _ClassVar[int]
     USER_FIELD_NUMBER: _ClassVar[int]
     STDIO_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_FIELD_NUMBER: _ClassVar[int]
     id: str
     namespace: str
     process: str
@@ -169,19 +172,22 @@ class ExecRequest(_message.Message):
     workdir: str
     user: str
     stdio: Stdio
-    def __init__(self, id: _Optional[str] = ..., namespace: _Optional[str] = ..., process: _Optional[str] = ..., args: _Optional[_Iterable[str]] = ..., env: _Optional[_Iterable[str]] = ..., workdir: _Optional[str] = ..., user: _Optional[str] = ..., stdio: _Optional[_Union[Stdio, _Mapping]] = ...) -> None: ...
+    timeout: float
+    def __init__(self, id: _Optional[str] = ..., namespace: _Optional[str] = ..., process: _Optional[str] = ..., args: _Optional[_Iterable[str]] = ..., env: _Optional[_Iterable[str]] = ..., workdir: _Optional[str] = ..., user: _Optional[str] = ..., stdio: _Optional[_Union[Stdio, _Mapping]] = ..., timeout: _Optional[float] = ...) -> None: ...
 
 class KillRequest(_message.Message):
-    __slots__ = ("id", "namespace", "process", "signal")
+    __slots__ = ("id", "namespace", "process", "signal", "all")
     ID_FIELD_NUMBER: _ClassVar[int]
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     PROCESS_FIELD_NUMBER: _ClassVar[int]
     SIGNAL_FIELD_NUMBER: _ClassVar[int]
+    ALL_FIELD_NUMBER: _ClassVar[int]
     id: str
     namespace: str
     process: str
     signal: int
-    def __init__(self, id: _Optional[str] = ..., namespace: _Optional[str] = ..., process: _Optional[str] = ..., signal: _Optional[int] = ...) -> None: ...
+    all: bool
+    def __init__(self, id: _Optional[str] = ..., namespace: _Optional[str] = ..., process: _Optional[str] = ..., signal: _Optional[int] = ..., all: _Optional[bool] = ...) -> None: ...
 
 class ResizeRequest(_message.Message):
     __slots__ = ("id", "namespace", "process", "width", "height")

@@ -7,10 +7,10 @@ import asyncio
 import os
 
 from wherry import errors
-from wherry.cli import exits, interrupts, options, streams, terminal
+from wherry.cli import exits, interrupts, options, streams, terminal, values
 from wherry.cli.command import Command
 from wherry.cli.commands.run import report_end
-from wherry.cli.parser import Parser, say
+from wherry.cli.parser import Parser, say, typed
 from wherry.cli.relay import Relay
 from wherry.cli.session import Settings, open_session
 from wherry.model import ids
@@ -27,6 +27,13 @@ def make_exec_parser(prog: str) -> Parser:
         example="wherry exec web -- ps aux\necho hello | wherry exec -i web -- cat",
     )
     parser.option("-d", "--detach", action="store_true", help="print the id of the exec and leave it running")
+    parser.option(
+        "--timeout",
+        metavar="TIME",
+        type=typed(values.parse_duration),
+        default=0.0,
+        help="kill it when it has run so long, as in 30s",
+    )
     options.add_process_options(parser)
     options.add_id(parser)
     return parser

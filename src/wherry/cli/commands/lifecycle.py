@@ -1,4 +1,4 @@
-"""`wherry start`, `stop`, `kill`, `wait` and `rm`: the same for each of several containers."""
+"""`wherry start`, `stop`, `pause`, `resume`, `kill`, `wait` and `rm`: the same for each of several containers."""
 
 from __future__ import annotations
 
@@ -87,15 +87,54 @@ async def stop(args: argparse.Namespace, settings: Settings) -> int:
     return (await for_each(settings, args.ids, call))[1]
 
 
+def make_pause_parser(prog: str) -> Parser:
+    """Return the parser of `wherry pause`."""
+    parser = Parser(
+        prog,
+        usage="ID ...",
+        description="Freeze every process of running containers. They stay so over a restart of the daemon,\n"
+        "and can be stopped, killed and deleted as they are.",
+        example="wherry pause web",
+    )
+    options.add_ids(parser)
+    return parser
+
+
+async def pause(args: argparse.Namespace, settings: Settings) -> int:
+    """Freeze containers."""
+
+    async def call(session: Session, id: str) -> object:
+        return await session.service.pause(req.ContainerRef(id=id, namespace=settings.namespace))
+
+    return (await for_each(settings, args.ids, call))[1]
+
+
+def make_resume_parser(prog: str) -> Parser:
+    """Return the parser of `wherry resume`."""
+    parser = Parser(prog, usage="ID ...", description="Let paused containers go on.", example="wherry resume web")
+    options.add_ids(parser)
+    return parser
+
+
+async def resume(args: argparse.Namespace, settings: Settings) -> int:
+    """Let paused containers go on."""
+
+    async def call(session: Session, id: str) -> object:
+        return await session.service.resume(req.ContainerRef(id=id, namespace=settings.namespace))
+
+    return (await for_each(settings, args.ids, call))[1]
+
+
 def make_kill_parser(prog: str) -> Parser:
     """Return the parser of `wherry kill`."""
     parser = Parser(
         prog,
-        usage="[-s SIGNAL] [--process EXEC] ID ...",
+        usage="[-s SIGNAL] [--all | --process EXEC] ID ...",
         description="Send a signal to the process of each container. A container's first process does not get a\n"
         "signal that it has no handler for, except KILL and STOP: that is the kernel's rule for pid 1.",
-        example="wherry kill -s HUP web\nwherry kill -s KILL web",
+        example="wherry kill -s HUP web\nwherry kill --all -s KILL web",
     )
+    parser.option("-a", "--all", action="store_true", help="send it to every process of the container")
     parser.option(
         "-s",
         "--signal",
@@ -114,7 +153,7 @@ async def kill(args: argparse.Namespace, settings: Settings) -> int:
 
     async def call(session: Session, id: str) -> object:
         return await session.service.kill(
-            req.KillRequest(id=id, namespace=settings.namespace, process=args.process, signal=args.signal)
+            req.KillRequest(id=id, namespace=settings.namespace, process=args.process, signal=args.signal, all=args.all)
         )
 
     return (await for_each(settings, args.ids, call))[1]
@@ -172,6 +211,8 @@ async def rm(args: argparse.Namespace, settings: Settings) -> int:
 COMMANDS = {
     "start": Command(make_start_parser, start),
     "stop": Command(make_stop_parser, stop),
+    "pause": Command(make_pause_parser, pause),
+    "resume": Command(make_resume_parser, resume),
     "kill": Command(make_kill_parser, kill),
     "wait": Command(make_wait_parser, wait),
     "rm": Command(make_rm_parser, rm),
