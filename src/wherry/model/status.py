@@ -17,7 +17,8 @@ class ExitRecord:
     """How a process ended, as its shim wrote it to `exit.json`.
 
     `status` is the exit code, or 128 + `signal`. `reason` is "" for an ordinary end, `oom`, `timeout`, `ttl`,
-    `shim-lost` or `unknown`. CPU times in microseconds and `max_rss_bytes` are those of wait4(2). `dropped_bytes` could not be logged.
+    `shim-lost` or `unknown`. CPU times in microseconds and `max_rss_bytes` are those of wait4(2). `dropped_bytes` could
+    not be logged.
     """
 
     status: int
