@@ -175,9 +175,12 @@ class Daemon:
 
     def remove_containers(self) -> None:
         """Delete every container, running or not."""
-        ids = self.wherry("ps", "-aq").split()
-        if ids:
-            self.wherry("rm", "-f", *ids)
+        deadline = time.monotonic() + STOP_TIMEOUT * SLOW
+        while ids := self.wherry("ps", "-aq").split():
+            # One that was run with --rm may go by itself between the two commands.
+            done = self.cli("rm", "-f", *ids)
+            if time.monotonic() > deadline:
+                self.fail(f"cannot delete {' '.join(ids)}: {done.stderr}")
 
     def destroy(self, before: Sequence[int] = ()) -> None:
         """Delete everything this daemon has made; `before` are children of this process that are not its."""

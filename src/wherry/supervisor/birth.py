@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from wherry import errors
-from wherry.linux import cgroup
+from wherry.linux import cgroup, pidfd
 from wherry.model import codec, frame, ids
 from wherry.model import request as req
 from wherry.model.lifecycle import Change, State
@@ -164,11 +164,24 @@ async def start(core: Core, live: LiveContainer) -> None:
         failpoint.hit("start.recorded")
         try:
             await core.driver(live).start(live.id, init.opened().directory)
-        except errors.WherryError:
+        except errors.WherryError as error:
+            had_ended = _has_ended(init)
             await core.thread(death.kill_now, live, init)
-            raise
+            raise _blame(error, live, had_ended) from error
         failpoint.hit("start.started")
         await started(core, live, init)
+
+
+def _has_ended(process: LiveProcess) -> bool:
+    disk = process.opened()
+    return process.settled.is_set() or pidfd.wait_end(process.pid, disk.starttime, 0.0)
+
+
+def _blame(error: errors.WherryError, live: LiveContainer, had_ended: bool) -> errors.WherryError:
+    """Return the error to tell: a runtime has many words for a container that dies under its hands."""
+    if had_ended and isinstance(error, errors.RuntimeFailed):
+        return errors.FailedPrecondition(f"container {live.id} has ended meanwhile: {error.message}")
+    return error
 
 
 async def started(core: Core, live: LiveContainer, init: LiveProcess) -> None:
@@ -207,7 +220,10 @@ async def _exec(core: Core, live: LiveContainer, process: LiveProcess, request: 
     failpoint.hit("exec.directory")
     fields = _job(core, live, process)
     fields["argv"] = core.driver(live).exec_argv(live.id, process.disk.directory)
-    process.pid = await _spawn(core, live, process, fields, what)
+    try:
+        process.pid = await _spawn(core, live, process, fields, what)
+    except errors.RuntimeFailed as error:
+        raise _blame(error, live, _has_ended(live.process(ids.INIT))) from error
     failpoint.hit("exec.spawned")
     await exec_started(core, live, process)
 

@@ -339,3 +339,24 @@ def _end_unknown(live: LiveContainer) -> None:
             _end_shim(disk)
         finally:
             disk.close()
+    _end_standing(f"{live.disk.directory.resolve()}/")
+    # The runtime's own state, whichever runtime it was: else the id could never be used again.
+    for kept in live.disk.directory.parent.glob(f".*/{live.id}"):
+        containers.discard(kept)
+
+
+def _end_standing(below: str) -> None:
+    """End every shim that stands below a directory, whatever its files say, with all that its process has started."""
+    for entry in Path("/proc").iterdir():
+        try:
+            pid, place = int(entry.name), os.readlink(entry / "cwd")
+            children = (entry / "task" / entry.name / "children").read_text().split() if place.startswith(below) else []
+        except (ValueError, OSError):
+            continue
+        for child in map(int, children):
+            path = cgroup.read_path(child)
+            if path and path != cgroup.read_path(pid):  # else it is not in a cgroup of its own yet
+                cgroup.kill_all(path, KILL_TIMEOUT)
+                cgroup.remove(path)
+        if place.startswith(below):
+            _kill_in(place, pid)
