@@ -57,7 +57,7 @@ class Daemon:
     def __init__(
         self, *arguments: str, runtime: str = "", failpoints: str = "", env: Mapping[str, str] | None = None
     ) -> None:
-        self.work = Path(tempfile.mkdtemp(prefix="wt-", dir="/tmp"))
+        self.work = Path(tempfile.mkdtemp(prefix=leaks.PREFIX, dir="/tmp"))
         self.state_dir = self.work / "state"
         self.root_dir = self.work / "root"
         self.socket_path = self.state_dir / "wherry.sock"

@@ -109,6 +109,11 @@ class Attachment:
         except (ConnectionError, OSError) as error:
             raise errors.FailedPrecondition(f"cannot write to process {self._name}: it has ended") from error
 
+    def leave(self) -> None:
+        """Let the iteration end, from another task; what was written is on its way."""
+        if self._socket is not None:
+            self._socket.shutdown(socket.SHUT_RD)
+
     def close(self) -> None:
         """Leave; the process is not told."""
         if self._socket is not None:

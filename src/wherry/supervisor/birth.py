@@ -34,15 +34,18 @@ async def create(core: Core, live: LiveContainer) -> None:
     except asyncio.CancelledError:
         raise  # the supervisor closes; the next one finishes this or undoes it
     except Exception as error:
-        live.failure = (
-            error
-            if isinstance(error, errors.WherryError)
-            else errors.Internal(f"cannot create container {live.id}: {error}")
-        )
+        live.failure = _name(f"create container {live.id}", error)
         await death.undo(core, live)
         raise live.failure from error
     finally:
         live.made.set()
+
+
+def _name(what: str, error: Exception) -> errors.WherryError:
+    """Return `error` as one of ours: one that is not ours names what could not be done."""
+    if isinstance(error, errors.WherryError):
+        return error
+    return errors.from_os(what, error) if isinstance(error, OSError) else errors.Internal(f"cannot {what}: {error!r}")
 
 
 async def _create(core: Core, live: LiveContainer) -> None:
@@ -204,9 +207,7 @@ async def exec(core: Core, live: LiveContainer, process: LiveProcess, request: r
         raise
     except Exception as error:
         await undo_exec(core, live, process)
-        if isinstance(error, errors.WherryError):
-            raise
-        raise errors.Internal(f"cannot exec in container {live.id}: {error}") from error
+        raise _name(f"exec in container {live.id}", error) from error
 
 
 async def _exec(core: Core, live: LiveContainer, process: LiveProcess, request: req.ExecRequest) -> None:
@@ -240,6 +241,7 @@ async def exec_started(core: Core, live: LiveContainer, process: LiveProcess) ->
 async def undo_exec(core: Core, live: LiveContainer, process: LiveProcess) -> None:
     """Take back an exec that failed, or that nobody finished."""
     if process.disk is not None:
+        await core.thread(death.end_shim, process.disk)
         await core.thread(death.kill_now, live, process)
         process.disk.close()
         await core.thread(live.disk.remove_process, process.id)

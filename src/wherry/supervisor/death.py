@@ -165,7 +165,7 @@ async def undo(core: Core, live: LiveContainer) -> None:
     init = live.init
     try:
         if init is not None and init.disk is not None:
-            await core.thread(_end_shim, init.disk)
+            await core.thread(end_shim, init.disk)
             await core.thread(kill_now, live, init)
             init.disk.close()
         if live.disk.is_made:
@@ -207,7 +207,7 @@ def _remove_empty(directory: Path) -> None:
         pass  # something is in it; it stays
 
 
-def _end_shim(disk: Process) -> None:
+def end_shim(disk: Process) -> None:
     """Kill the shim of a process, when there is one and it really is the shim of this directory."""
     pid = disk.shim_pid
     if not pid:
@@ -276,7 +276,7 @@ async def end(core: Core, live: LiveContainer) -> None:
             await init.settled.wait()
     except TimeoutError:
         _logger.error("container %s: its shim does not tell its end; killing the shim", live.id)
-        await core.thread(_end_shim, init.opened())
+        await core.thread(end_shim, init.opened())
         async with asyncio.timeout(SHIM_TIMEOUT):
             await init.settled.wait()
 
@@ -310,6 +310,9 @@ async def finish_delete(core: Core, live: LiveContainer) -> None:
     """Remove a container that is marked for it. The caller holds the lock, or is alone in recovery."""
     if live.state is State.UNKNOWN:
         await core.thread(_end_unknown, live)
+        if live.owes_exit:
+            await core.emit(live, "exit", process=ids.INIT, status=SHIM_LOST, signal=signal.SIGKILL, reason="unknown")
+            live.owes_exit = False
     await release(core, live)
     failpoint.hit("delete.released")
     await core.thread(containers.discard, live.disk.storage)
@@ -336,7 +339,7 @@ def _end_unknown(live: LiveContainer) -> None:
             if path:
                 cgroup.kill_all(path, KILL_TIMEOUT)
                 cgroup.remove(path)
-            _end_shim(disk)
+            end_shim(disk)
         finally:
             disk.close()
     _end_standing(f"{live.disk.directory.resolve()}/")
