@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PROTO := src/wherry/wire/wherry_v1.proto src/wherry/wire/health_v1.proto
-CODE := src tools tests $(wildcard examples)
+CODE := src tools tests $(wildcard bench examples)
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check format proto lock install clean
@@ -13,7 +13,7 @@ help: ## show this
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 run: $(VENV)/stamp ## set up what is missing, then show what Wherry does (root, two minutes)
-	@tools/host.sh runtime
+	@tools/host.sh runtime $(BIN)/python
 	@$(BIN)/python tools/demo.py
 
 test: $(VENV)/stamp ## set up what is missing, then run every test; ARGS="-k journal" is passed to pytest

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Set up this machine for Wherry, saying what is done. Quick when everything is there.
 #   tools/host.sh venv [PYTHON]   a Python >= 3.11 that can make virtual environments
-#   tools/host.sh runtime         an OCI runtime: crun, else runc
+#   tools/host.sh runtime PYTHON  an OCI runtime that works: crun, else runc
 #   tools/host.sh tests           what the tests need: crun, runc, busybox, cgroup controllers that crun accepts
 set -euo pipefail
+cd "$(dirname "$0")/.."
 
 say() { echo "host: $*" >&2; }
 die() { say "$*"; exit 1; }
@@ -12,16 +13,14 @@ have() { command -v "$1" >/dev/null 2>&1; }
 # PATH of an ordinary user, and of some CI systems, lacks the directories where runc lies on Debian.
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
-# Print the packages' names in this distribution. Arguments: names as Debian has them.
+# Print packages by the names they have here. Arguments: names as Debian has them.
 translate() {
     local name
     for name in "$@"; do
-        case $1:$manager:$name in
-            *:apt-get:*) echo "$name" ;;
-            *:dnf:busybox-static | *:zypper:busybox-static) echo busybox ;;
-            *:apk:busybox-static) echo busybox-static ;;
-            *:pacman:busybox-static) echo busybox ;;
-            *:*:python3*-venv) ;; # elsewhere venv is part of Python
+        case $manager:$name in
+            apt-get:* | apk:busybox-static) echo "$name" ;;
+            *:busybox-static) echo busybox ;;
+            *:python3*-venv) ;; # elsewhere venv is part of Python
             *) echo "$name" ;;
         esac
     done
@@ -71,10 +70,25 @@ need_venv() {
     "$python" -c 'import ensurepip, venv' || die "$python still cannot make virtual environments"
 }
 
+# Argument: a Python with Wherry in it. A runtime that is there may still refuse this host (see mount_controllers).
 need_runtime() {
-    have crun || have runc && return
-    say "no OCI runtime is on PATH"
-    install crun || install runc || die "neither crun nor runc could be installed"
+    if ! have crun && ! have runc; then
+        say "no OCI runtime is on PATH"
+        install crun || install runc || die "neither crun nor runc could be installed"
+    fi
+    [ "$(id -u)" = 0 ] && [ -n "${1:-}" ] || return 0
+    local problem name
+    for name in crun runc ""; do
+        problem=$("$1" tools/runtimes.py 2>&1 >/dev/null) && return
+        if [ -n "$name" ] && ! have "$name"; then
+            say "$problem"
+            install "$name" || say "$name could not be installed"
+        fi
+    done
+    say "$problem"
+    [ -z "$(cat /sys/fs/cgroup/unified/cgroup.controllers 2>/dev/null)" ] ||
+        say "\`tools/host.sh tests\` mounts the controllers that are left to cgroup version 2, which crun asks for"
+    exit 1
 }
 
 need_tests() {
@@ -101,7 +115,7 @@ mount_controllers() {
 
 case ${1:-} in
     venv) need_venv "${2:-}" ;;
-    runtime) need_runtime ;;
+    runtime) need_runtime "${2:-}" ;;
     tests) need_tests ;;
     *) sed -n '2,5s/^# \{0,1\}//p' "$0"; exit 2 ;;
 esac

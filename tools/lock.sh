@@ -12,5 +12,5 @@ trap 'rm -rf "$work"' EXIT
     --output-file "$work/lock" pyproject.toml
 {
     echo "# Exact versions and hashes of what Wherry needs to run and to be developed. Written by \`make lock\`; do not edit."
-    grep -v '^ *$' "$work/lock"
+    grep -v -e '^ *$' -e '^#' "$work/lock"
 } >requirements.lock

@@ -6,6 +6,30 @@ notebooks. Everything is imported on first use: the shim's zygote imports this p
 
 __version__ = "0.1.0"
 
+TYPE_CHECKING = False  # `typing` has no place in the zygote
+if TYPE_CHECKING:  # the same names for type checkers
+    from wherry import errors as errors
+    from wherry.client.client import Client as Client
+    from wherry.client.connection import connect as connect
+    from wherry.client.container import Container as Container
+    from wherry.client.container import Process as Process
+    from wherry.client.service import Attachment as Attachment
+    from wherry.client.sync import Sync as Sync
+    from wherry.embed.supervise import supervise as supervise
+    from wherry.model.request import Limits as Limits
+    from wherry.model.request import Mount as Mount
+    from wherry.model.request import Source as Source
+    from wherry.model.request import Stdio as Stdio
+    from wherry.model.request import Ulimit as Ulimit
+    from wherry.model.status import ContainerInfo as ContainerInfo
+    from wherry.model.status import Event as Event
+    from wherry.model.status import ExitRecord as ExitRecord
+    from wherry.model.status import Info as Info
+    from wherry.model.status import LogChunk as LogChunk
+    from wherry.model.status import Output as Output
+    from wherry.model.status import ProcessInfo as ProcessInfo
+    from wherry.model.status import Version as Version
+
 _HOME = {
     "connect": "wherry.client.connection",
     "Client": "wherry.client.client",

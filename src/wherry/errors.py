@@ -6,6 +6,7 @@ A class exists where somebody recovers from it; everything else is `Internal`. M
 
 from __future__ import annotations
 
+import errno
 from enum import IntEnum
 from typing import ClassVar
 
@@ -134,6 +135,19 @@ class CommandNotFound(NotFound):
 
 class CommandNotExecutable(PermissionDenied):
     """The command exists in the root filesystem and cannot be executed (exit code 126)."""
+
+
+_FULL = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EAGAIN})
+_REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+
+
+def from_os(what: str, error: OSError) -> WherryError:
+    """Return the named error for one of the operating system: "cannot <what>: <file>: <cause>"."""
+    file = f"{error.filename}: " if error.filename else ""
+    text = f"cannot {what}: {file}{error.strerror or error}"
+    if error.errno in _FULL:
+        return ResourceExhausted(text)
+    return PermissionDenied(text) if error.errno in _REFUSED else Internal(text)
 
 
 def named() -> dict[str, type[WherryError]]:

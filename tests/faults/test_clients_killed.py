@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.world import SLEEPER, SLOW, World, count_fds, eventually, eventually_async, is_alive
+from tests.faults.world import SLEEPER, SLOW, World, count_fds, eventually, eventually_async, is_alive, scenario
 from wherry import errors
 from wherry.model import request as req
 
@@ -99,10 +99,13 @@ def test_daemon_out_of_descriptors_recovers_when_its_clients_leave(world: World)
         async def attach() -> None:
             nonlocal refused
             try:
-                async with asyncio.timeout(3), world.client() as client:
-                    async with client.container(id_).attach() as attachment:
-                        async for _ in attachment:
-                            pass
+                async with (
+                    asyncio.timeout(3),
+                    world.client() as client,
+                    client.container(id_).attach() as attachment,
+                ):
+                    async for _ in attachment:
+                        pass
             except TimeoutError:
                 pass
             except errors.WherryError:
@@ -185,15 +188,16 @@ def test_idle_daemon_ends_by_itself_but_not_while_it_has_a_container(world: Worl
     world.start("--idle-exit", "0.5")
     id_ = world.id("a")
     assert world.cli("run", "-d", "--name", id_, "host", "--", *SLEEPER).returncode == 0
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        assert world.daemon is not None
-        world.daemon.wait(1.2)
-    assert world.daemon.poll() is None
+    daemon = world.daemon
+    assert daemon is not None
+    with pytest.raises(subprocess.TimeoutExpired):
+        daemon.wait(1.2)
     assert world.cli("rm", "-f", id_).returncode == 0
     assert world.join() == 0
     assert not (world.state / "wherry.sock").exists()
 
 
+@scenario
 async def test_abandoned_attach_of_a_stopped_shim_does_not_pile_up(world: World) -> None:
     world.start()
     async with world.client() as client:

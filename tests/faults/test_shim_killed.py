@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.world import SLEEPER, SLOW, World, count_fds, eventually_async, is_alive
+from tests.faults.world import SLEEPER, SLOW, World, count_fds, eventually_async, is_alive, scenario
 from wherry import errors
 from wherry.client.client import Client
 from wherry.model import request as req
@@ -30,6 +30,7 @@ def _check_lost(record: st.ExitRecord) -> None:
 
 
 @pytest.mark.parametrize("runtime", ["crun", "runc"])
+@scenario
 async def test_killed_shim_is_noticed_within_a_second_and_takes_its_container_along(world: World, runtime: str) -> None:
     world.runtime = runtime
     world.start()
@@ -52,6 +53,7 @@ async def test_killed_shim_is_noticed_within_a_second_and_takes_its_container_al
 
 
 @pytest.mark.parametrize("runtime", ["crun", "runc"])
+@scenario
 async def test_killed_shim_of_an_exec_ends_only_that_exec(world: World, runtime: str) -> None:
     world.runtime = runtime
     world.start()
@@ -72,6 +74,7 @@ async def test_killed_shim_of_an_exec_ends_only_that_exec(world: World, runtime:
         assert exits == ["e1", "e2", "init"]
 
 
+@scenario
 async def test_shims_killed_while_the_daemon_is_down_are_told_by_the_next_one(world: World) -> None:
     world.start()
     async with world.client() as client:
@@ -107,6 +110,7 @@ def _slow_runtime(world: World, where: str) -> str:
 
 
 @pytest.mark.parametrize("where", ["before", "after"])
+@scenario
 async def test_shim_killed_during_a_creation_leaves_nothing_of_it(world: World, where: str) -> None:
     world.start()
     async with world.client() as client:
@@ -122,6 +126,7 @@ async def test_shim_killed_during_a_creation_leaves_nothing_of_it(world: World, 
         await world.check_serving(client, "a")
 
 
+@scenario
 async def test_stopped_shim_delays_nobody_else_and_can_be_deleted_by_force(world: World) -> None:
     world.start()
     async with world.client() as client:
@@ -141,10 +146,13 @@ async def test_stopped_shim_delays_nobody_else_and_can_be_deleted_by_force(world
         assert not is_alive(info.pid)
         async with asyncio.timeout(25 * SLOW):
             await deleting
-        (event,) = [event for event in await world.events(client) if event.type == "exit" and event.container == info.id]
+        (event,) = [
+            event for event in await world.events(client) if event.type == "exit" and event.container == info.id
+        ]
         assert event.status == 137
 
 
+@scenario
 async def test_killed_zygote_harms_no_container_and_is_replaced(world: World) -> None:
     world.start()
     async with world.client() as client:
@@ -161,6 +169,7 @@ async def test_killed_zygote_harms_no_container_and_is_replaced(world: World) ->
         await eventually_async("the orphaned shim is reaped", lambda: not Path(f"/proc/{shim}").exists())
 
 
+@scenario
 async def test_zygote_killed_while_the_daemon_is_down_loses_no_exit(world: World) -> None:
     world.start()
     async with world.client() as client:
@@ -174,6 +183,7 @@ async def test_zygote_killed_while_the_daemon_is_down_loses_no_exit(world: World
         await world.check_serving(client, "b")
 
 
+@scenario
 async def test_zygote_killed_among_ten_creations_fails_each_cleanly_or_not_at_all(world: World) -> None:
     world.start()
     async with world.client() as client:
@@ -181,9 +191,7 @@ async def test_zygote_killed_among_ten_creations_fails_each_cleanly_or_not_at_al
         base = count_fds(world.pid)
         for round_ in range(3):
             names = [f"{round_}-{number}" for number in range(10)]
-            work = asyncio.gather(
-                *(client.service.run(world.request(name)) for name in names), return_exceptions=True
-            )
+            work = asyncio.gather(*(client.service.run(world.request(name)) for name in names), return_exceptions=True)
             await asyncio.sleep(0.02 * (round_ + 1))
             os.kill((await client.info()).zygote_pid or (1 << 22), signal.SIGKILL)
             results = await work
@@ -202,6 +210,7 @@ async def test_zygote_killed_among_ten_creations_fails_each_cleanly_or_not_at_al
         await eventually_async("descriptors are back", lambda: count_fds(world.pid) <= base + 2)
 
 
+@scenario
 async def test_zygote_that_cannot_live_is_one_clear_error(world: World) -> None:
     world.start()
     async with world.client() as client:

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import inspect
 import itertools
-import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -92,6 +94,7 @@ class World:
         self.token = f"f{os.getpid()}n{next(_numbers)}"
         self.runtime = runtime
         self.daemon: subprocess.Popen[bytes] | None = None
+        self.is_checked = False
         self.owned: list[subprocess.Popen[Any]] = []
         self._before = set(self.descendants())
 
@@ -133,8 +136,8 @@ class World:
         assert self.daemon is not None
         if self.daemon.poll() is not None:
             return True  # died at a failpoint during recovery, or refused: the caller sees it
-        text = f"{self.state}/wherry.sock"
-        return any(line.endswith(text) for line in Path("/proc/net/unix").read_text().splitlines())
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(f"{self.state}/wherry.sock") == 0
 
     @property
     def pid(self) -> int:
@@ -205,7 +208,12 @@ class World:
         """Run one command to its end."""
         options.setdefault("env", self.environment)
         return subprocess.run(
-            self.cli_argv(*words), capture_output=True, text=True, timeout=60 * SLOW, stdin=subprocess.DEVNULL, **options
+            self.cli_argv(*words),
+            capture_output=True,
+            text=True,
+            timeout=60 * SLOW,
+            stdin=subprocess.DEVNULL,
+            **options,
         )
 
     async def events(self, client: Client) -> list[st.Event]:
@@ -224,7 +232,9 @@ class World:
 
     def descendants(self) -> Iterator[int]:
         """Yield every process below this one, but for the programs that a test holds itself."""
-        held = {process.pid for process in self.owned if process.returncode is None} if hasattr(self, "owned") else set()
+        held = (
+            {process.pid for process in self.owned if process.returncode is None} if hasattr(self, "owned") else set()
+        )
         todo = [os.getpid()]
         while todo:
             for pid in children(todo.pop()):
@@ -250,6 +260,7 @@ class World:
     def leftovers(self) -> list[str]:
         """Return every mount, cgroup and directory that containers of this world have left."""
         mounts = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if f"{self.base}/" in line]
+        mounts = [line for line in mounts if f" {self.root} " not in line]  # a test's own disk
         cgroups = [str(path) for path in Path("/sys/fs/cgroup").glob(f"*/wherry~{self.token}*")]
         cgroups += [str(path) for path in Path("/sys/fs/cgroup").glob(f"wherry~{self.token}*")]
         files = [str(path) for path in self.state.glob("default/*")]
@@ -268,11 +279,16 @@ class World:
 
     def check_clean(self) -> None:
         """Remove every container, end the daemon, and fail if anything at all is left."""
+        if self.is_checked:
+            return
+        self.is_checked = True
         if self.daemon is None:
             self.start()
         asyncio.run(self.remove_all())
+        gc.collect()  # gRPC lets go of its poller with its last channel
         assert self.kill(signal.SIGTERM) == 0, self.log()
-        eventually("no process is left", lambda: not self.strays(), 5.0) if self.strays() else None
+        if self.strays():
+            eventually(f"no process is left: {self.strays()}", lambda: not self.strays(), 5.0)
         assert self.leftovers() == []
         assert "Traceback" not in self.log(), self.log()
 
@@ -294,7 +310,20 @@ class World:
         for path in Path("/sys/fs/cgroup").glob(f"*/wherry~{self.token}*"):
             with contextlib.suppress(OSError):
                 path.rmdir()
+        if os.path.ismount(self.root):
+            subprocess.run(["umount", "-l", str(self.root)])
         shutil.rmtree(self.base, ignore_errors=True)
+
+
+def scenario(function: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Run an asynchronous test in a loop of its own, closed before the fixtures look for what is left."""
+
+    def run(**arguments: Any) -> None:
+        asyncio.run(function(**arguments))
+
+    run.__name__, run.__doc__, run.__module__ = function.__name__, function.__doc__, function.__module__
+    run.__signature__ = inspect.signature(function)  # type: ignore[attr-defined] # what pytest reads fixtures from
+    return run
 
 
 def check_journal(events: Sequence[st.Event]) -> None:
@@ -313,11 +342,6 @@ def check_journal(events: Sequence[st.Event]) -> None:
     for (generation, process), types in told.items():
         assert len(set(types)) == len(types), (generation, process, types)
         assert sorted(types, key=order.__getitem__) == types, (generation, process, types)
-
-
-def read_json(text: str) -> Any:
-    """Return the value of one JSON document."""
-    return json.loads(text)
 
 
 async def get_state(client: Client, ref: req.ContainerRef) -> str:

@@ -57,7 +57,7 @@ class Daemon:
     def __init__(
         self, *arguments: str, runtime: str = "", failpoints: str = "", env: Mapping[str, str] | None = None
     ) -> None:
-        self.work = Path(tempfile.mkdtemp(prefix="wt-", dir="/tmp"))
+        self.work = Path(tempfile.mkdtemp(prefix=leaks.PREFIX, dir="/tmp"))
         self.state_dir = self.work / "state"
         self.root_dir = self.work / "root"
         self.socket_path = self.state_dir / "wherry.sock"
@@ -175,9 +175,12 @@ class Daemon:
 
     def remove_containers(self) -> None:
         """Delete every container, running or not."""
-        ids = self.wherry("ps", "-aq").split()
-        if ids:
-            self.wherry("rm", "-f", *ids)
+        deadline = time.monotonic() + STOP_TIMEOUT * SLOW
+        while ids := self.wherry("ps", "-aq").split():
+            # One that was run with --rm may go by itself between the two commands.
+            done = self.cli("rm", "-f", *ids)
+            if time.monotonic() > deadline:
+                self.fail(f"cannot delete {' '.join(ids)}: {done.stderr}")
 
     def destroy(self, before: Sequence[int] = ()) -> None:
         """Delete everything this daemon has made; `before` are children of this process that are not its."""

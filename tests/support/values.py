@@ -13,7 +13,7 @@ from wherry.model import codec
 from wherry.model import request as req
 from wherry.model import status as st
 
-CLASSES: list[type[Any]] = [
+CLASSES: list[Any] = [
     cls
     for module in (req, st)
     for name, cls in sorted(vars(module).items())
@@ -47,7 +47,7 @@ def _of_hint(name: str, hint: Any) -> some.SearchStrategy[Any]:
     return plain[hint]
 
 
-def of(cls: type[Any]) -> some.SearchStrategy[Any]:
+def of(cls: Any) -> some.SearchStrategy[Any]:
     """Return a strategy for values of `cls`."""
     resolved = typing.get_type_hints(cls)
     fields = {}

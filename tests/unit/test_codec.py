@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
+import re
 from typing import Any
 
 import pytest
@@ -26,7 +26,7 @@ _ON_DISK = [cls for cls in values.CLASSES if cls not in (st.LogChunk, st.Output)
 
 
 @pytest.mark.parametrize("cls", _ON_DISK, ids=lambda cls: cls.__name__)
-def test_every_value_survives_the_disk(cls: type[Any]) -> None:
+def test_every_value_survives_the_disk(cls: Any) -> None:
     @settings(max_examples=50)
     @given(values.of(cls))
     def check(value: Any) -> None:
@@ -36,16 +36,18 @@ def test_every_value_survives_the_disk(cls: type[Any]) -> None:
 
 
 @pytest.mark.parametrize("cls", values.CLASSES, ids=lambda cls: cls.__name__)
-def test_garbage_is_a_value_error_that_names_a_field(cls: type[Any]) -> None:
+def test_garbage_is_a_value_error_that_names_a_field(cls: Any) -> None:
     names = [field.name for field in dataclasses.fields(cls)]
 
     @settings(max_examples=50)
     @given(_JSON | some.dictionaries(some.sampled_from([*names, "other"]), _JSON, max_size=4))
     def check(data: Any) -> None:
+        said = cls.__name__
         try:
             codec.from_plain(cls, data)
         except ValueError as error:
-            assert str(error).partition(":")[0].partition(".")[0].partition("[")[0] in [cls.__name__, *names]
+            said = str(error)
+        assert re.split(r"[:.\[]", said)[0] in [cls.__name__, *names]
 
     check()
 
@@ -64,7 +66,7 @@ def test_garbage_is_a_value_error_that_names_a_field(cls: type[Any]) -> None:
         (st.ContainerInfo, {"id": "a", "namespace": "b", "generation": 1, "state": None}, "state: str"),
     ],
 )
-def test_the_field_at_fault_is_named(cls: type[Any], data: Any, where: str) -> None:
+def test_the_field_at_fault_is_named(cls: Any, data: Any, where: str) -> None:
     with pytest.raises(ValueError, match=where):
         codec.from_plain(cls, data)
 
@@ -78,7 +80,6 @@ def test_defaults_take_no_room_on_disk() -> None:
     assert codec.to_plain(st.ExitRecord(status=0)) == {"status": 0}
 
 
-@pytest.mark.xfail(strict=True, raises=OverflowError, reason="codec lets float() of a huge JSON integer overflow")
 def test_an_integer_that_no_float_holds_is_a_value_error() -> None:
-    with contextlib.suppress(ValueError):
+    with pytest.raises(ValueError, match="timeout"):
         codec.from_plain(req.StopRequest, {"id": "a", "timeout": 10**400})

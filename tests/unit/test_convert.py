@@ -22,7 +22,7 @@ _WITH_NAMESPACE = [cls for cls in _NAMED if cls in _REQUESTS and cls is not req.
 
 
 @pytest.mark.parametrize("cls", values.CLASSES, ids=lambda cls: cls.__name__)
-def test_every_value_survives_the_wire(cls: type[Any]) -> None:
+def test_every_value_survives_the_wire(cls: Any) -> None:
     @settings(max_examples=50)
     @given(values.of(cls))
     def check(value: Any) -> None:
@@ -53,7 +53,7 @@ def test_every_call_has_messages_with_the_fields_of_its_classes(method: methods.
 
 
 @pytest.mark.parametrize("cls", _REQUESTS)
-def test_an_empty_message_is_the_request_with_its_defaults(cls: type[Any]) -> None:
+def test_an_empty_message_is_the_request_with_its_defaults(cls: Any) -> None:
     found = convert.from_message(cls, convert.message_of(cls)())
     for field in dataclasses.fields(cls):
         descriptor = convert.message_of(cls).DESCRIPTOR.fields_by_name[field.name]
@@ -71,7 +71,7 @@ def test_positions_that_are_not_given_are_the_models_own() -> None:
 
 
 @pytest.mark.parametrize("cls", _NAMED)
-def test_an_empty_namespace_is_the_default_one_except_for_list(cls: type[Any]) -> None:
+def test_an_empty_namespace_is_the_default_one_except_for_list(cls: Any) -> None:
     found = convert.from_message(cls, convert.message_of(cls)())
     assert found.namespace == (ids.DEFAULT_NAMESPACE if cls in _WITH_NAMESPACE else "")
 

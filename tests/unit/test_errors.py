@@ -19,17 +19,6 @@ from wherry.client import channel
 _CLASSES = sorted(errors.named().values(), key=lambda cls: cls.__name__)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def grpc_is_there() -> None:
-    """Let gRPC open what it keeps for the rest of the process before anybody looks for leaks."""
-
-    async def connect() -> None:
-        async with grpc.aio.insecure_channel("unix:///nowhere"):
-            pass
-
-    asyncio.run(connect())
-
-
 @asynccontextmanager
 async def raising(directory: Path) -> AsyncIterator[Any]:
     """Serve one call that raises what it is given; yield a function that makes the call and returns what came."""
@@ -39,18 +28,19 @@ async def raising(directory: Path) -> AsyncIterator[Any]:
         await status.abort(context, given.pop())
 
     server = grpc.aio.server()
-    handlers = {"Call": grpc.unary_unary_rpc_method_handler(handle)}
+    handlers: dict[str, Any] = {"Call": grpc.unary_unary_rpc_method_handler(handle)}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Errors", handlers),))
     address = f"unix://{directory}/s"
     server.add_insecure_port(address)
     await server.start()
     try:
         async with grpc.aio.insecure_channel(address) as connection:
+            call: Any = connection.unary_unary("/test.Errors/Call")
 
             async def send(error: BaseException) -> errors.WherryError:
                 given.append(error)
                 with pytest.raises(grpc.aio.AioRpcError) as raised:
-                    await connection.unary_unary("/test.Errors/Call")(b"", timeout=10.0)
+                    await call(b"", timeout=10.0)
                 return channel.to_error(raised.value)
 
             yield send
@@ -66,6 +56,12 @@ def ask(directory: Path, *given: BaseException) -> list[errors.WherryError]:
             return [await send(error) for error in given]
 
     return asyncio.run(send_all())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def grpc_has_started(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Let gRPC open what it keeps for the rest of the process before anybody looks for leaks."""
+    ask(tmp_path_factory.mktemp("warm"), errors.Internal(""))
 
 
 def test_every_class_arrives_as_itself_with_its_words(tmp_path: Path) -> None:
@@ -88,9 +84,7 @@ def test_a_file_name_that_is_not_utf8_never_makes_the_call_hang(tmp_path: Path) 
     assert came.message == "cannot open /a/?"
 
 
-def test_what_nobody_raised_on_purpose_is_internal_and_logged(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_what_nobody_raised_on_purpose_is_internal_and_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (came,) = ask(tmp_path, KeyError("colour"))
     assert type(came) is errors.Internal
     assert came.message == "internal error: KeyError: 'colour'"

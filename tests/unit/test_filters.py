@@ -14,7 +14,14 @@ from wherry.model import status as st
 from wherry.supervisor import filters
 
 _EVENT = st.Event(
-    seq=1, time_ns=1, type="exit", namespace="n", container="c", generation=1, process="init", labels={"a": "1", "b=": ""}
+    seq=1,
+    time_ns=1,
+    type="exit",
+    namespace="n",
+    container="c",
+    generation=1,
+    process="init",
+    labels={"a": "1", "b=": ""},
 )
 
 
@@ -24,9 +31,13 @@ def test_garbage_is_invalid_argument_only(texts: list[str]) -> None:
         assert filters.parse(texts)(_EVENT) in (True, False)
 
 
-@pytest.mark.parametrize("bad", ["", "=", "type", "=exit", "colour=red", "label.=1", "label=1", "Type=exit", "label.a", "seq=1"])
+@pytest.mark.parametrize(
+    "bad", ["", "=", "type", "=exit", "colour=red", "label.=1", "label=1", "Type=exit", "label.a", "seq=1"]
+)
 def test_what_is_no_filter_is_refused_with_what_would_be(bad: str) -> None:
-    with pytest.raises(errors.InvalidArgument, match=r"is not valid: KEY=VALUE .* type, namespace, container, process, label"):
+    with pytest.raises(
+        errors.InvalidArgument, match=r"is not valid: KEY=VALUE .* type, namespace, container, process, label"
+    ):
         filters.parse([bad])
 
 

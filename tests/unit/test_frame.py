@@ -29,7 +29,9 @@ def test_garbage_is_a_value_error_only(packet: bytes) -> None:
 
 
 @given(some.dictionaries(_keys, some.lists(_values, min_size=1, max_size=3), min_size=1, max_size=3), some.data())
-def test_a_cut_request_is_refused_or_loses_whole_fields_only(fields: dict[str, list[str]], data: some.DataObject) -> None:
+def test_a_cut_request_is_refused_or_loses_whole_fields_only(
+    fields: dict[str, list[str]], data: some.DataObject
+) -> None:
     packet = frame.format_frame(fields)
     cut = packet[: data.draw(some.integers(0, len(packet) - 1))]
     try:

@@ -13,7 +13,8 @@ from wherry.model import ids
 
 
 @pytest.mark.parametrize(
-    "bad", ["", ".", "..", "a/b", "/a", "../a", "a\n", "a\0b", "-a", "_a", " a", "a b", "ä", "x" * 129, "x" * 200, "a\u0661"]
+    "bad",
+    ["", ".", "..", "a/b", "/a", "../a", "a\n", "a\0b", "-a", "_a", " a", "a b", "ä", "x" * 129, "x" * 200, "a\u0661"],
 )
 def test_a_bad_id_is_refused_shortly_and_by_kind(bad: str) -> None:
     with pytest.raises(errors.InvalidArgument, match="container id") as raised:

@@ -173,7 +173,8 @@ def test_numbers_do_not_repeat_when_a_power_cut_took_the_whole_first_segment(
 
 
 @pytest.mark.parametrize(
-    "tail", [b'{"seq":4,"ty', b"\0" * 300, b"\xff\xfe", b"[" * 100_000, b"[]", b"17", b'{"seq":"x"}', b"{}", b"9" * 5000]
+    "tail",
+    [b'{"seq":4,"ty', b"\0" * 300, b"\xff\xfe", b"[" * 100_000, b"[]", b"17", b'{"seq":"x"}', b"{}", b"9" * 5000],
 )
 def test_a_torn_or_foreign_tail_is_passed_over_and_cuts_nothing_off(tmp_path: Path, tail: bytes) -> None:
     with opened(tmp_path) as book:

@@ -79,7 +79,6 @@ def test_the_document_is_the_table() -> None:
     assert _DOCUMENT.read_text() == lifecycle.format_markdown()
 
 
-@pytest.mark.xfail(strict=True, reason="the module's main prints nothing")
 def test_the_command_that_the_document_names_prints_it() -> None:
     result = subprocess.run(
         [sys.executable, "-m", "wherry.model.lifecycle"], capture_output=True, text=True, check=True, timeout=30

@@ -28,15 +28,29 @@ def test_realtime_signals_have_offsets_and_an_end() -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", ["", "0", "65", "-1", "9999999999999999999999", "FOO", "SIG", "TERM+1", "RTMIN+99", "RTMIN+", "RTMIN+-1",
-            "1.5", "\u0661\u0665", "RTMIN+\u00b2"]
+    "bad",
+    [
+        "",
+        "0",
+        "65",
+        "-1",
+        "9999999999999999999999",
+        "FOO",
+        "SIG",
+        "TERM+1",
+        "RTMIN+99",
+        "RTMIN+",
+        "RTMIN+-1",
+        "1.5",
+        "\u0661\u0665",
+        "RTMIN+\u00b2",
+    ],
 )
 def test_what_is_no_signal_is_refused(bad: str) -> None:
     with pytest.raises(errors.InvalidArgument, match="is not valid"):
         signals.parse(bad)
 
 
-@pytest.mark.xfail(strict=True, raises=ValueError, reason="signals.parse gives int() more digits than it takes")
 @pytest.mark.parametrize("bad", ["1" * 5000, "RTMIN+" + "1" * 5000], ids=["number", "offset"])
 def test_a_number_of_absurd_length_is_refused(bad: str) -> None:
     with pytest.raises(errors.InvalidArgument, match="is not valid"):

@@ -101,5 +101,8 @@ async def _feed(attachment: Attachment, inputs: AsyncIterator[pb.AttachInput]) -
                 await attachment.write(message.data)
             if message.close_stdin:
                 await attachment.close_stdin()
+            if message.detach:
+                attachment.leave()
+                return
     except errors.FailedPrecondition:
         return

@@ -18,6 +18,8 @@ MAX_TEXT = 4096
 
 async def abort(context: Any, error: BaseException) -> NoReturn:
     """End a call with the status of `error`; one that is not ours is logged and becomes Internal."""
+    if isinstance(error, OSError):
+        error = errors.from_os("do that", error)
     if not isinstance(error, errors.WherryError):
         _logger.error("internal error", exc_info=error)
         error = errors.Internal(f"internal error: {type(error).__name__}: {error}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -34,6 +35,10 @@ _BY_CODE: dict[int, type[errors.WherryError]] = {
 }
 
 
+#: Seconds for the daemon to deliver what was written to an attachment that is being left.
+LEAVE_TIMEOUT = 2.0
+
+
 def to_error(error: grpc.aio.AioRpcError) -> errors.WherryError:
     """Return the error that the daemon raised; by its name, else by its code."""
     details = error.details() or error.code().name
@@ -55,7 +60,7 @@ class _Attachment:
 
     async def __aiter__(self) -> AsyncIterator[st.Output]:
         try:
-            async for message in self._call:
+            while (message := await self._call.read()) is not grpc.aio.EOF:
                 yield convert.from_message(st.Output, message)
         except grpc.aio.AioRpcError as error:
             raise to_error(error) from None
@@ -74,6 +79,15 @@ class _Attachment:
             raise to_error(error) from None
         except (asyncio.InvalidStateError, grpc.aio.BaseError):  # the call has ended under our hands
             raise errors.FailedPrecondition("cannot write to the process: it has ended") from None
+
+
+async def _leave(call: Any) -> None:
+    """End an attach so that what was written before is delivered: a cancelled call forgets what is on its way."""
+    with contextlib.suppress(TimeoutError, grpc.aio.BaseError, grpc.aio.AioRpcError, asyncio.InvalidStateError):
+        async with asyncio.timeout(LEAVE_TIMEOUT):
+            await call.write(pb.AttachInput(detach=True))
+            while await call.read() is not grpc.aio.EOF:
+                pass
 
 
 class Remote:
@@ -178,6 +192,7 @@ class Remote:
             if call.done() and await call.code() != grpc.StatusCode.OK:
                 await call.read()
             yield _Attachment(call)
+            await _leave(call)
         except grpc.aio.AioRpcError as error:
             raise to_error(error) from None
         finally:

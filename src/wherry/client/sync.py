@@ -193,8 +193,8 @@ class SyncContainer(SyncProcess):
     stop = _method(Container.stop)
     delete = _method(Container.delete)
 
-    @functools.wraps(Container.exec)
     def exec(self, *args: str, **options: Any) -> SyncProcess:
+        """Start a further process in the running container; options and errors as of `wherry.Container.exec`."""
         return SyncProcess(self._loop, self._loop.call(self._inner.exec(*args, **options)))
 
 
@@ -215,9 +215,8 @@ class Sync(_Face[Client]):
         # By its public name: the client's side knows nothing of the supervisor.
         import wherry
 
-        supervise = cast("Callable[..., AbstractAsyncContextManager[Client]]", wherry.supervise)
         self = cls.__new__(cls)
-        self._open(supervise(state_dir=state_dir, root_dir=root_dir, **options))
+        self._open(wherry.supervise(state_dir=state_dir, root_dir=root_dir, **options))
         return self
 
     def _open(self, manager: AbstractAsyncContextManager[Client]) -> None:
@@ -248,12 +247,12 @@ class Sync(_Face[Client]):
         finally:
             self._loop.close()
 
-    @functools.wraps(Client.run)
     def run(self, source: str | req.Source = "host", *args: str, **options: Any) -> SyncContainer:
+        """Create and start a container; options and errors as of `wherry.Client.run`."""
         return SyncContainer(self._loop, self._loop.call(self._inner.run(source, *args, **options)))
 
-    @functools.wraps(Client.create)
     def create(self, source: str | req.Source = "host", *args: str, **options: Any) -> SyncContainer:
+        """Create a container without starting it; as `run` otherwise."""
         return SyncContainer(self._loop, self._loop.call(self._inner.create(source, *args, **options)))
 
     def container(self, id: str, namespace: str = "") -> SyncContainer:

@@ -125,6 +125,8 @@ def _check(where: str, key: Key, value: Any) -> Any:
         raise errors.InvalidArgument(f"{where}: {value!r} is not of type {key.kind.__name__}")
     if key.choices and value not in key.choices:
         raise errors.InvalidArgument(f"{where}: {value!r} is none of {', '.join(key.choices)}")
+    if value == "" and key.default:
+        raise errors.InvalidArgument(f"{where}: it is empty")
     if isinstance(value, int | float) and not key.low <= value <= 1e9:
         raise errors.InvalidArgument(f"{where}: {value} is not between {key.low:g} and 1e9")
     return value

@@ -37,11 +37,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 f"wherryd must be run by root, not by uid {os.geteuid()}: it makes namespaces, mounts and cgroups"
             )
         libc.set_name(b"wherryd")
+        _keep_descriptors()
         asyncio.run(_run(settings))
     except errors.WherryError as error:
         sys.stderr.write(f"wherryd: {error.message}\n")
         return 1
     return 0
+
+
+def _keep_descriptors() -> None:
+    """Let no program that we start inherit what whoever started us left open; our own are close-on-exec (PEP 446)."""
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            if int(name) > 2:
+                os.set_inheritable(int(name), False)
+        except OSError:  # the one that listed the directory
+            continue
 
 
 async def _run(settings: config.Config) -> None:

@@ -78,7 +78,10 @@ def _read(hint: Any, value: Any, where: str) -> Any:
             raise ValueError(f"{where}: an object of strings was expected")
         return dict(value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise ValueError(f"{where}: a number was expected that a float holds") from None
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
         raise ValueError(f"{where}: {hint.__name__} was expected")
     return value

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import sys
 from enum import Enum
 
 from wherry import errors
@@ -111,4 +112,4 @@ def format_markdown() -> str:
 
 
 if __name__ == "__main__":
-    pass
+    sys.stdout.write(format_markdown())

@@ -10,6 +10,8 @@ from wherry import errors
 def parse(text: str) -> int:
     """Return the number of the signal `text`: `TERM`, `SIGTERM`, `15`, `RTMIN+3`. Raises InvalidArgument."""
     name = text.strip().upper()
+    if len(name) > 16:
+        raise errors.InvalidArgument(f"signal {text[:32]!r} is not valid: no signal has that name")
     if name.isascii() and name.isdecimal():
         number = int(name)
         if 1 <= number <= signal.SIGRTMAX:

@@ -27,8 +27,9 @@ _STREAMS = {b"O": "stdout", b"E": "stderr"}
 class Attachment:
     """An open attach: iterate for the output, `write` for stdin. Must be closed."""
 
-    def __init__(self, process: Process, log_path: Path, offset: int) -> None:
+    def __init__(self, process: Process, log_path: Path, offset: int, *, takes_input: bool = False) -> None:
         self._name = process.id
+        self._takes_input = takes_input
         self._log_path = log_path
         self._position = offset
         self._socket = _connect(process)
@@ -87,7 +88,10 @@ class Attachment:
             return b""
 
     async def write(self, data: bytes) -> None:
-        """Deliver `data` to the process's stdin; waits while the process does not read."""
+        """Deliver `data` to the process's stdin; waits while the process does not read.
+
+        Raises FailedPrecondition when its stdin was not asked to be open, or it has ended.
+        """
         for start in range(0, len(data), _INPUT):
             await self._send(b"I" + data[start : start + _INPUT])
 
@@ -96,12 +100,19 @@ class Attachment:
         await self._send(b"C")
 
     async def _send(self, packet: bytes) -> None:
+        if not self._takes_input:
+            raise errors.FailedPrecondition(f"cannot write to process {self._name}: its stdin is /dev/null")
         if self._socket is None:
             raise errors.FailedPrecondition(f"cannot write to process {self._name}: it has ended")
         try:
             await asyncio.get_running_loop().sock_sendall(self._socket, packet)
         except (ConnectionError, OSError) as error:
             raise errors.FailedPrecondition(f"cannot write to process {self._name}: it has ended") from error
+
+    def leave(self) -> None:
+        """Let the iteration end, from another task; what was written is on its way."""
+        if self._socket is not None:
+            self._socket.shutdown(socket.SHUT_RD)
 
     def close(self) -> None:
         """Leave; the process is not told."""

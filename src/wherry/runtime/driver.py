@@ -19,19 +19,20 @@ from wherry.runtime import spawn
 
 #: (what the runtime says, what it means); the first that matches counts. Seen with crun 1.8.1 and runc 1.1.5.
 _MEANINGS: tuple[tuple[re.Pattern[str], type[errors.WherryError]], ...] = (
+    (re.compile(r"^\S+Z cannot execute /"), errors.RuntimeFailed),  # the shim's own words: the runtime is no program
     (re.compile(r"executable file (.* )?not found in \$PATH"), errors.CommandNotFound),
     (re.compile(r'exec: "[^"]*": stat .*: no such file or directory'), errors.CommandNotFound),
     (re.compile(r'exec: "[^"]*": stat .*: not a directory'), errors.CommandNotFound),
     (re.compile(r"open executable: Not a directory"), errors.CommandNotFound),
     (re.compile(r'exec: "[^"]*": (permission denied|is a directory)'), errors.CommandNotExecutable),
     (re.compile(r"open executable: (Permission denied|Operation not permitted)"), errors.CommandNotExecutable),
-    (
-        re.compile(r'(open executable|exec: "[^"]*": stat .*): Too many levels of symbolic', re.IGNORECASE),
-        errors.CommandNotExecutable,
-    ),
+    (re.compile(r'exec: "[^"]*": stat .*: too many levels of symbolic links'), errors.CommandNotExecutable),
+    (re.compile(r"open executable: Too many levels of symbolic links"), errors.CommandNotExecutable),
     (re.compile(r"exec format error", re.IGNORECASE), errors.CommandNotExecutable),
     (re.compile(r"container .* already exists|container with id exists", re.IGNORECASE), errors.AlreadyExists),
-    (re.compile(r"does not exist|container not running|no such process", re.IGNORECASE), errors.FailedPrecondition),
+    (re.compile(r"container (`.*` is )?not running|stopped container|has stopped"), errors.FailedPrecondition),
+    (re.compile(r"an already running container|is already dead"), errors.FailedPrecondition),
+    (re.compile(r"does not exist|no such process", re.IGNORECASE), errors.FailedPrecondition),
 )
 
 
@@ -48,7 +49,8 @@ def words(log: bytes, output: str = "") -> str:
     if not found:
         lines = [line for line in output.splitlines() if line.strip()]
         found = lines[-1] if lines else ""
-    return " ".join(found.split())[:2048]
+    # Whatever it prints ends up in terminals and logs.
+    return "".join(letter if letter.isprintable() else "?" for letter in " ".join(found.split())[:2048])
 
 
 def failure(what: str, status: int, said: str) -> errors.WherryError:

@@ -170,8 +170,20 @@ def list_rotated(path: Path) -> list[tuple[int, Path]]:
 
 def find_tail(path: Path, lines: int) -> int:
     """Return the position at which the last `lines` lines begin; an unfinished last line counts as one."""
-    files = list_rotated(path)
-    files.append((files[-1][0] + files[-1][1].stat().st_size if files else 0, path))
+    while True:
+        before = list_rotated(path)
+        try:
+            found = _find_tail(path, before, lines)
+        except FileNotFoundError:
+            if not path.exists():
+                raise
+            continue
+        if list_rotated(path) == before:  # else the files were others than we took them for
+            return found
+
+
+def _find_tail(path: Path, rotated: list[tuple[int, Path]], lines: int) -> int:
+    files = [*rotated, (rotated[-1][0] + rotated[-1][1].stat().st_size if rotated else 0, path)]
     seen = 0
     last = True
     for start, file in reversed(files):

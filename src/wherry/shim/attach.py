@@ -24,10 +24,11 @@ MAX_INPUT = 65536
 class Attach:
     """Listens in the current directory and serves its clients from the shim's one loop."""
 
-    __slots__ = ("_epoll", "_listener", "clients")
+    __slots__ = ("_epoll", "_held", "_listener", "clients")
 
     def __init__(self, epoll: select.epoll) -> None:
         self._epoll = epoll
+        self._held = False
         self.clients: dict[int, socket.socket] = {}
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
         # Relative: the path of a long id is longer than the 108 bytes of sun_path (unix(7)).
@@ -41,21 +42,26 @@ class Attach:
         """The listener's descriptor."""
         return self._listener.fileno()
 
-    def accept(self, end: int) -> None:
-        """Accept one client and tell it the end of the log; others than root and our own user are refused."""
+    def accept(self, end: int) -> bool:
+        """Accept one client and tell it the end of the log; others than root and our own user are refused.
+
+        Returns whether there was somebody at the door.
+        """
         try:
             client, _ = self._listener.accept()
         except OSError:  # gone again, or no descriptor free: the client sees a closed connection and may retry
-            return
+            return False
         credentials = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
         _, uid, _ = struct.unpack("3i", credentials)
         if uid not in (0, os.geteuid()) or len(self.clients) >= MAX_CLIENTS:
             client.close()
-            return
+            return True
         client.setblocking(False)
         self.clients[client.fileno()] = client
-        self._epoll.register(client.fileno(), select.EPOLLIN)
+        if not self._held:
+            self._epoll.register(client.fileno(), select.EPOLLIN)
         self._send(client, b"H" + end.to_bytes(8, "big"))
+        return True
 
     def receive(self, fd: int) -> bytes:
         """Return one packet of the client `fd`; empty when there is none or the client is gone."""
@@ -86,19 +92,26 @@ class Attach:
     def _send(self, client: socket.socket, packet: bytes) -> None:
         try:
             client.send(packet)
-        except BlockingIOError:
-            pass  # it will see the gap
         except OSError:
-            self.drop(client.fileno())
+            # No room: it will see the gap. Or gone: what it has sent before that is still to be read.
+            pass
 
     def hold_input(self, held: bool) -> None:
         """Stop reading, or read again, what clients send: stdin is full."""
+        if held == self._held:
+            return
+        self._held = held
         for fd in self.clients:
-            self._epoll.modify(fd, 0 if held else select.EPOLLIN)
+            # Not a mask of 0: the hang-up of one that has left would be told again and again.
+            if held:
+                self._epoll.unregister(fd)
+            else:
+                self._epoll.register(fd, select.EPOLLIN)
 
     def drop(self, fd: int) -> None:
         """Forget a client."""
-        self._epoll.unregister(fd)
+        if not self._held:
+            self._epoll.unregister(fd)
         self.clients.pop(fd).close()
 
     def close(self) -> None:

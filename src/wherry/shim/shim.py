@@ -185,12 +185,12 @@ class Shim:
         timeout = -1.0
         if self._deadline:
             timeout = max(0.0, self._deadline - time.monotonic())
-        for fd, events in self._epoll.poll(timeout):
-            self._dispatch(fd, events)
+        for fd, _ in self._epoll.poll(timeout):
+            self._dispatch(fd)
         if self._deadline and time.monotonic() >= self._deadline and self._phase != "ended":
             self._on_deadline()
 
-    def _dispatch(self, fd: int, events: int) -> None:
+    def _dispatch(self, fd: int) -> None:
         if fd == self._wake.fd:
             self._wake.drain()
             self._reap()
@@ -207,10 +207,7 @@ class Shim:
         elif fd == self._attach.fd:
             self._attach.accept(self._log.end if self._log else 0)
         elif fd in self._attach.clients:  # else it was dropped by an earlier event of this batch
-            if events & (select.EPOLLHUP | select.EPOLLERR) and not events & select.EPOLLIN:
-                self._attach.drop(fd)
-            else:
-                self._read_client(fd)
+            self._read_client(fd)
 
     def _on_deadline(self) -> None:
         self._deadline = 0.0
@@ -392,6 +389,9 @@ class Shim:
         for line in os.read(self._control, 4096).split(b"\n"):
             # `0 0 0` closes stdin; `1 <width> <height>` resizes (v0-system 2.2). Anything else is nobody's request.
             if line == b"0 0 0":
+                # Who wrote before this may still stand at the door: connected, and not accepted.
+                while self._attach is not None and self._log is not None and self._attach.accept(self._log.end):
+                    pass
                 self._end_stdin()
                 self._write_stdin()
             elif line.startswith(b"1 "):

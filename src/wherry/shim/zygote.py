@@ -26,6 +26,9 @@ def main(fd: int, scratch: str) -> None:
 
     `scratch` is a path below which it may make directories for the rehearsal.
     """
+    # What whoever started wherryd left inheritable would be held open by every shim.
+    os.closerange(3, fd)
+    os.closerange(fd + 1, shim.MAX_FD)
     libc.set_name(b"wherry-zygote")
     shim.learn_argument_area()
     libc.prctl(libc.PR_SET_CHILD_SUBREAPER, 1)

@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from wherry import errors
-from wherry.linux import cgroup
+from wherry.linux import cgroup, pidfd
 from wherry.model import codec, frame, ids
 from wherry.model import request as req
 from wherry.model.lifecycle import Change, State
@@ -34,15 +34,18 @@ async def create(core: Core, live: LiveContainer) -> None:
     except asyncio.CancelledError:
         raise  # the supervisor closes; the next one finishes this or undoes it
     except Exception as error:
-        live.failure = (
-            error
-            if isinstance(error, errors.WherryError)
-            else errors.Internal(f"cannot create container {live.id}: {error}")
-        )
+        live.failure = _name(f"create container {live.id}", error)
         await death.undo(core, live)
         raise live.failure from error
     finally:
         live.made.set()
+
+
+def _name(what: str, error: Exception) -> errors.WherryError:
+    """Return `error` as one of ours: one that is not ours names what could not be done."""
+    if isinstance(error, errors.WherryError):
+        return error
+    return errors.from_os(what, error) if isinstance(error, OSError) else errors.Internal(f"cannot {what}: {error!r}")
 
 
 async def _create(core: Core, live: LiveContainer) -> None:
@@ -171,11 +174,24 @@ async def start(core: Core, live: LiveContainer) -> None:
         failpoint.hit("start.recorded")
         try:
             await core.driver(live).start(live.id, init.opened().directory)
-        except errors.WherryError:
+        except errors.WherryError as error:
+            had_ended = _has_ended(init)
             await core.thread(death.kill_now, live, init)
-            raise
+            raise _blame(error, live, had_ended) from error
         failpoint.hit("start.started")
         await started(core, live, init)
+
+
+def _has_ended(process: LiveProcess) -> bool:
+    disk = process.opened()
+    return process.settled.is_set() or pidfd.wait_end(process.pid, disk.starttime, 0.0)
+
+
+def _blame(error: errors.WherryError, live: LiveContainer, had_ended: bool) -> errors.WherryError:
+    """Return the error to tell: a runtime has many words for a container that dies under its hands."""
+    if had_ended and isinstance(error, errors.RuntimeFailed):
+        return errors.FailedPrecondition(f"container {live.id} has ended meanwhile: {error.message}")
+    return error
 
 
 async def started(core: Core, live: LiveContainer, init: LiveProcess) -> None:
@@ -201,9 +217,7 @@ async def exec(core: Core, live: LiveContainer, process: LiveProcess, request: r
         raise
     except Exception as error:
         await undo_exec(core, live, process)
-        if isinstance(error, errors.WherryError):
-            raise
-        raise errors.Internal(f"cannot exec in container {live.id}: {error}") from error
+        raise _name(f"exec in container {live.id}", error) from error
 
 
 async def _exec(core: Core, live: LiveContainer, process: LiveProcess, request: req.ExecRequest) -> None:
@@ -218,7 +232,10 @@ async def _exec(core: Core, live: LiveContainer, process: LiveProcess, request: 
     fields = _job(core, live, process)
     terminal = bool(process.spec.get("terminal"))
     fields["argv"] = core.driver(live).exec_argv(live.id, process.disk.directory, terminal=terminal)
-    process.pid = await _spawn(core, live, process, fields, what)
+    try:
+        process.pid = await _spawn(core, live, process, fields, what)
+    except errors.RuntimeFailed as error:
+        raise _blame(error, live, _has_ended(live.process(ids.INIT))) from error
     failpoint.hit("exec.spawned")
     await exec_started(core, live, process)
 
@@ -235,6 +252,7 @@ async def exec_started(core: Core, live: LiveContainer, process: LiveProcess) ->
 async def undo_exec(core: Core, live: LiveContainer, process: LiveProcess) -> None:
     """Take back an exec that failed, or that nobody finished."""
     if process.disk is not None:
+        await core.thread(death.end_shim, process.disk)
         await core.thread(death.kill_now, live, process)
         process.disk.close()
         await core.thread(live.disk.remove_process, process.id)

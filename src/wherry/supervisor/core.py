@@ -65,6 +65,8 @@ class Runtimes:
             return find_executable(name)
         found = await self.probe()
         for item in found:
+            if item.default and not item.path:
+                raise errors.NotFound(f"cannot use runtime {item.name}: {item.problem}")
             if item.default:
                 return item.path
         reasons = "; ".join(f"{item.name}: {item.problem}" for item in found) or "neither crun nor runc is on PATH"

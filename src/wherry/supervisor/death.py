@@ -165,7 +165,7 @@ async def undo(core: Core, live: LiveContainer) -> None:
     init = live.init
     try:
         if init is not None and init.disk is not None:
-            await core.thread(_end_shim, init.disk)
+            await core.thread(end_shim, init.disk)
             await core.thread(kill_now, live, init)
             init.disk.close()
         if live.disk.is_made:
@@ -207,7 +207,7 @@ def _remove_empty(directory: Path) -> None:
         pass  # something is in it; it stays
 
 
-def _end_shim(disk: Process) -> None:
+def end_shim(disk: Process) -> None:
     """Kill the shim of a process, when there is one and it really is the shim of this directory."""
     pid = disk.shim_pid
     if not pid:
@@ -277,7 +277,7 @@ async def end(core: Core, live: LiveContainer) -> None:
             await init.settled.wait()
     except TimeoutError:
         _logger.error("container %s: its shim does not tell its end; killing the shim", live.id)
-        await core.thread(_end_shim, init.opened())
+        await core.thread(end_shim, init.opened())
         async with asyncio.timeout(SHIM_TIMEOUT):
             await init.settled.wait()
 
@@ -311,6 +311,9 @@ async def finish_delete(core: Core, live: LiveContainer) -> None:
     """Remove a container that is marked for it. The caller holds the lock, or is alone in recovery."""
     if live.state is State.UNKNOWN:
         await core.thread(_end_unknown, live)
+        if live.owes_exit:
+            await core.emit(live, "exit", process=ids.INIT, status=SHIM_LOST, signal=signal.SIGKILL, reason="unknown")
+            live.owes_exit = False
     await release(core, live)
     failpoint.hit("delete.released")
     await core.thread(containers.discard, live.disk.storage)
@@ -337,6 +340,27 @@ def _end_unknown(live: LiveContainer) -> None:
             if path:
                 cgroup.kill_all(path, KILL_TIMEOUT)
                 cgroup.remove(path)
-            _end_shim(disk)
+            end_shim(disk)
         finally:
             disk.close()
+    _end_standing(f"{live.disk.directory.resolve()}/")
+    # The runtime's own state, whichever runtime it was: else the id could never be used again.
+    for kept in live.disk.directory.parent.glob(f".*/{live.id}"):
+        containers.discard(kept)
+
+
+def _end_standing(below: str) -> None:
+    """End every shim that stands below a directory, whatever its files say, with all that its process has started."""
+    for entry in Path("/proc").iterdir():
+        try:
+            pid, place = int(entry.name), os.readlink(entry / "cwd")
+            children = (entry / "task" / entry.name / "children").read_text().split() if place.startswith(below) else []
+        except (ValueError, OSError):
+            continue
+        for child in map(int, children):
+            path = cgroup.read_path(child)
+            if path and path != cgroup.read_path(pid):  # else it is not in a cgroup of its own yet
+                cgroup.kill_all(path, KILL_TIMEOUT)
+                cgroup.remove(path)
+        if place.startswith(below):
+            _kill_in(place, pid)

@@ -58,6 +58,8 @@ class Journal:
         self.last_seq = 0
         #: The last event type by (generation, process), for recovery: what has been told already.
         self.told: dict[tuple[int, str], str] = {}
+        #: The last generation by (namespace, container), for those that lost their own record.
+        self.generations: dict[tuple[str, str], int] = {}
 
     def open(self) -> None:
         """Read what is there and begin a new segment. A torn end is cut off; a foreign file is passed over."""
@@ -77,6 +79,7 @@ class Journal:
                     count += 1
                     self.last_seq = max(self.last_seq, event.seq)
                     self.told[event.generation, event.process] = event.type
+                    self.generations[event.namespace, event.container] = event.generation
                     self._recent.append(event)
             self.last_seq = max(self.last_seq, first - 1)
             self._segments.append(first)

@@ -92,6 +92,8 @@ class LiveContainer:
         self.made = asyncio.Event()
         self.failure: errors.WherryError | None = None
         self.is_gone = False
+        #: An unknown container that was started: its exit is still to be told, when it is removed.
+        self.owes_exit = False
         self._readers = 0
         self._unread = asyncio.Event()
         self._unread.set()

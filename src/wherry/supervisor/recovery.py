@@ -40,6 +40,7 @@ async def recover(core: Core) -> None:
     await asyncio.gather(*(_recover(core, live) for live in found))
     await core.thread(_sweep_storage, core, {live.key for live in found})
     core.journal.told.clear()
+    core.journal.generations.clear()
     core.recovered.set()
     for live in list(core.containers.values()):
         if live.state is State.STOPPED and live.saved.request.auto_remove:
@@ -81,7 +82,9 @@ def _load(core: Core, namespace: str, container_id: str) -> LiveContainer:
     try:
         live = LiveContainer(disk, disk.load())
     except errors.WherryError as error:
-        live = LiveContainer(disk, Record(generation=0, request=CreateRequest(id=container_id)))
+        generation = core.journal.generations.get((namespace, container_id), 0)
+        live = LiveContainer(disk, Record(generation=generation, request=CreateRequest(id=container_id)))
+        live.owes_exit = core.journal.told.get((generation, ids.INIT)) in ("start", "oom", "pause", "resume")
         _make_unknown(live, error.message)
         if (disk.directory / "state.json").exists():
             disk.quarantine(disk.directory / "state.json")

@@ -22,7 +22,7 @@ from wherry.model import request as req
 from wherry.model import status as st
 from wherry.model.lifecycle import ALIVE, State
 from wherry.oci import bundle
-from wherry.runtime import attach
+from wherry.runtime import attach, record
 from wherry.runtime.container import Container, Record
 from wherry.supervisor import birth, death, filters, logs, pause, recovery
 from wherry.supervisor.core import Core, Settings, find_executable
@@ -140,10 +140,9 @@ class Supervisor:
             return  # the same request was here before, or recovery has finished it
         try:
             await birth.start(self.core, live)
-        except errors.FailedPrecondition:
-            if live.state is State.CREATED:
-                raise
         except errors.WherryError:
+            if live.saved.started_at_ns:
+                return  # the same request, at the same time, was quicker
             await death.delete(self.core, live, force=True)
             raise
 
@@ -281,7 +280,9 @@ class Supervisor:
         _check_managed(live, process)
         if request.offset < -1:
             raise errors.InvalidArgument(f"cannot attach to container {live.id}: offset {request.offset}")
-        attachment = attach.Attachment(process.opened(), live.disk.log_path(process.id), request.offset)
+        takes_input = process.stdio.stdin_open
+        path = live.disk.log_path(process.id)
+        attachment = attach.Attachment(process.opened(), path, request.offset, takes_input=takes_input)
         with live.reading():
             try:
                 yield attachment
@@ -362,11 +363,12 @@ def _check_pair(settings: Settings) -> None:
     mark = settings.root_dir / "state-dir"
     state = str(settings.state_dir.resolve())
     try:
-        owner = mark.read_text().strip()
+        owner = mark.read_text(errors="replace").strip()
     except FileNotFoundError:
-        mark.write_text(state + "\n")
-        return
-    if owner != state:
+        owner = ""
+    if not owner:
+        record.write_bytes(mark, os.fsencode(state) + b"\n")
+    elif owner != state:
         raise errors.FailedPrecondition(
             f"cannot use {settings.root_dir}: it belongs to the state directory {owner}, not to {state}; "
             f"give each state directory a root directory of its own"

@@ -267,14 +267,16 @@ class AttachRequest(_message.Message):
     def __init__(self, id: _Optional[str] = ..., namespace: _Optional[str] = ..., process: _Optional[str] = ..., offset: _Optional[int] = ...) -> None: ...
 
 class AttachInput(_message.Message):
-    __slots__ = ("start", "data", "close_stdin")
+    __slots__ = ("start", "data", "close_stdin", "detach")
     START_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
     CLOSE_STDIN_FIELD_NUMBER: _ClassVar[int]
+    DETACH_FIELD_NUMBER: _ClassVar[int]
     start: AttachRequest
     data: bytes
     close_stdin: bool
-    def __init__(self, start: _Optional[_Union[AttachRequest, _Mapping]] = ..., data: _Optional[bytes] = ..., close_stdin: _Optional[bool] = ...) -> None: ...
+    detach: bool
+    def __init__(self, start: _Optional[_Union[AttachRequest, _Mapping]] = ..., data: _Optional[bytes] = ..., close_stdin: _Optional[bool] = ..., detach: _Optional[bool] = ...) -> None: ...
 
 class SubscribeRequest(_message.Message):
     __slots__ = ("after", "follow", "filters")
