@@ -140,6 +140,7 @@ class SyncProcess(_Face[Process]):
     kill = _method(Process.kill)
     output = _method(Process.output)
     close_stdin = _method(Process.close_stdin)
+    resize = _method(Process.resize)
     logs = _stream(Process.logs)
 
     @property
@@ -192,6 +193,9 @@ class SyncContainer(SyncProcess):
     info = _method(Container.info)
     stop = _method(Container.stop)
     delete = _method(Container.delete)
+    pause = _method(Container.pause)
+    resume = _method(Container.resume)
+    kill_all = _method(Container.kill_all)
 
     def exec(self, *args: str, **options: Any) -> SyncProcess:
         """Start a further process in the running container; options and errors as of `wherry.Container.exec`."""

@@ -268,7 +268,7 @@ class Shim:
             self._report("E RuntimeFailed 0")
             self._phase = "ended"
             return
-        if self._one("terminal") == "1" and not self._stdio.outputs and not self._take_terminal():
+        if self._one("terminal") == "1" and not self._watch_terminal():
             self._report("E RuntimeFailed 0")
             self._phase = "ended"
             return
@@ -289,15 +289,20 @@ class Shim:
             record.tell(self._reply_fd, line)
             os.close(self._reply_fd)
 
-    def _take_terminal(self) -> bool:
-        """Take the terminal from the runtime; return whether it was there."""
-        master = self._stdio.take_terminal()
-        if master < 0:
-            return False
-        self._epoll.register(master, select.EPOLLIN)
-        if self._one("width", "0") != "0":
+    def _take_terminal(self) -> None:
+        """Take the terminal when the runtime hands it over."""
+        if self._stdio.take_terminal() >= 0 and self._one("width", "0") != "0":
             self._resize(int(self._one("width")), int(self._one("height")))
-        return True
+
+    def _watch_terminal(self) -> bool:
+        """Begin to read the terminal; return whether there is one.
+
+        Not before the process exists: read while nobody has the other side open, it fails as if all had ended.
+        """
+        self._take_terminal()
+        for fd in self._stdio.outputs:
+            self._epoll.register(fd, select.EPOLLIN)
+        return bool(self._stdio.outputs)
 
     def _resize(self, width: int, height: int) -> None:
         """Set the terminal's size (ioctl_tty(2), TIOCSWINSZ: rows, columns, and two unused)."""
