@@ -14,6 +14,7 @@ import grpc.aio
 from wherry import errors
 from wherry.model import request as req
 from wherry.model import status as st
+from wherry.model.stats import Stats
 from wherry.wire import convert, methods
 from wherry.wire import wherry_v1_pb2 as pb
 
@@ -171,6 +172,12 @@ class Remote:
 
     async def info(self, request: req.Empty) -> st.Info:
         return cast("st.Info", await self._call("info", request))
+
+    async def stats(self, request: req.StatsRequest) -> Stats:
+        return cast("Stats", await self._call("stats", request))
+
+    def watch_stats(self, request: req.StatsRequest) -> AsyncIterator[Stats]:
+        return self._stream("watch_stats", request)
 
     def logs(self, request: req.LogsRequest) -> AsyncIterator[st.LogChunk]:
         return self._stream("logs", request)

@@ -11,6 +11,7 @@ from wherry.model import ids
 from wherry.model import request as req
 from wherry.model import signals as signal_names
 from wherry.model import status as st
+from wherry.model.stats import Stats
 
 
 def format_env(env: Mapping[str, str] | Sequence[str]) -> tuple[str, ...]:
@@ -117,6 +118,15 @@ class Container(Process):
         await self._service.kill(
             req.KillRequest(id=self.container_id, namespace=self.namespace, signal=number, all=True)
         )
+
+    async def stats(self) -> Stats:
+        """Return what the container uses now. Raises FailedPrecondition when it has ended."""
+        return await self._service.stats(req.StatsRequest(id=self.container_id, namespace=self.namespace))
+
+    def watch_stats(self, interval: float = 1.0) -> AsyncIterator[Stats]:
+        """Yield what the container uses every `interval` seconds, until it ends."""
+        request = req.StatsRequest(id=self.container_id, namespace=self.namespace, interval=interval)
+        return self._service.watch_stats(request)
 
     async def delete(self, *, force: bool = False) -> None:
         """Delete the ended container; `force` kills it first. Raises FailedPrecondition while it runs."""

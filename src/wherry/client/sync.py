@@ -196,6 +196,8 @@ class SyncContainer(SyncProcess):
     pause = _method(Container.pause)
     resume = _method(Container.resume)
     kill_all = _method(Container.kill_all)
+    stats = _method(Container.stats)
+    watch_stats = _stream(Container.watch_stats)
 
     def exec(self, *args: str, **options: Any) -> SyncProcess:
         """Start a further process in the running container; options and errors as of `wherry.Container.exec`."""

@@ -198,6 +198,15 @@ class ListRequest:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class StatsRequest:
+    """What a container uses, once or every `interval` seconds (0.05 to 3600)."""
+
+    id: str
+    namespace: str = ids.DEFAULT_NAMESPACE
+    interval: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class LogsRequest:
     """Read a managed log: from `since_ns` (Unix time in nanoseconds; 0: all), the last `tail` lines (-1: all)."""
 

@@ -17,14 +17,14 @@ from pathlib import Path
 import wherry
 from wherry import errors
 from wherry.linux import cgroup
-from wherry.model import ids
+from wherry.model import ids, stats
 from wherry.model import request as req
 from wherry.model import status as st
 from wherry.model.lifecycle import ALIVE, State
 from wherry.oci import bundle
 from wherry.runtime import attach, record
 from wherry.runtime.container import Container, Record
-from wherry.supervisor import birth, death, filters, logs, pause, recovery
+from wherry.supervisor import birth, death, filters, logs, pause, recovery, usage
 from wherry.supervisor.core import Core, Settings, find_executable
 from wherry.supervisor.live import LiveContainer, LiveProcess
 
@@ -260,6 +260,16 @@ class Supervisor:
         ]
         chosen.sort(key=lambda live: live.saved.generation)
         return st.ContainerList(containers=tuple(live.info() for live in chosen))
+
+    async def stats(self, request: req.StatsRequest) -> stats.Stats:
+        """Return what a container uses now."""
+        return usage.take(await self._find(request.namespace, request.id))
+
+    async def watch_stats(self, request: req.StatsRequest) -> AsyncIterator[stats.Stats]:
+        """Yield what a container uses every so many seconds, until it ends."""
+        live = await self._find(request.namespace, request.id)
+        async for sample in usage.watch(live, request.interval):
+            yield sample
 
     async def logs(self, request: req.LogsRequest) -> AsyncIterator[st.LogChunk]:
         """Yield a managed log."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from wherry.model import request as req
+from wherry.model import stats
 from wherry.model import status as st
 
 
@@ -34,13 +35,15 @@ _TABLE = (
     ("Containers", "List", req.ListRequest, st.ContainerList),
     ("Containers", "CloseStdin", req.ProcessRef, req.Empty),
     ("Containers", "Resize", req.ResizeRequest, req.Empty),
+    ("Containers", "Stats", req.StatsRequest, stats.Stats),
+    ("Containers", "WatchStats", req.StatsRequest, stats.Stats),
     ("Containers", "Logs", req.LogsRequest, st.LogChunk),
     ("Events", "Subscribe", req.SubscribeRequest, st.Event),
     ("System", "Version", req.Empty, st.Version),
     ("System", "Info", req.Empty, st.Info),
 )
-_STREAMS = frozenset({"Logs", "Subscribe"})
-_PYTHON_NAMES = {"CloseStdin": "close_stdin"}
+_STREAMS = frozenset({"Logs", "Subscribe", "WatchStats"})
+_PYTHON_NAMES = {"CloseStdin": "close_stdin", "WatchStats": "watch_stats"}
 
 METHODS = {
     (service, wire): Method(

@@ -482,3 +482,142 @@ class Info(_message.Message):
     zygote_pid: int
     runtimes: _containers.RepeatedCompositeFieldContainer[RuntimeInfo]
     def __init__(self, version: _Optional[str] = ..., pid: _Optional[int] = ..., state_dir: _Optional[str] = ..., root_dir: _Optional[str] = ..., cgroup_mode: _Optional[str] = ..., kernel: _Optional[str] = ..., recovering: _Optional[bool] = ..., containers: _Optional[int] = ..., running: _Optional[int] = ..., last_seq: _Optional[int] = ..., zygote_pid: _Optional[int] = ..., runtimes: _Optional[_Iterable[_Union[RuntimeInfo, _Mapping]]] = ...) -> None: ...
+
+class StatsRequest(_message.Message):
+    __slots__ = ("id", "namespace", "interval")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    INTERVAL_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    namespace: str
+    interval: float
+    def __init__(self, id: _Optional[str] = ..., namespace: _Optional[str] = ..., interval: _Optional[float] = ...) -> None: ...
+
+class CpuStats(_message.Message):
+    __slots__ = ("total_ns", "user_ns", "system_ns", "percpu_ns", "periods", "throttled_periods", "throttled_ns")
+    TOTAL_NS_FIELD_NUMBER: _ClassVar[int]
+    USER_NS_FIELD_NUMBER: _ClassVar[int]
+    SYSTEM_NS_FIELD_NUMBER: _ClassVar[int]
+    PERCPU_NS_FIELD_NUMBER: _ClassVar[int]
+    PERIODS_FIELD_NUMBER: _ClassVar[int]
+    THROTTLED_PERIODS_FIELD_NUMBER: _ClassVar[int]
+    THROTTLED_NS_FIELD_NUMBER: _ClassVar[int]
+    total_ns: int
+    user_ns: int
+    system_ns: int
+    percpu_ns: _containers.RepeatedScalarFieldContainer[int]
+    periods: int
+    throttled_periods: int
+    throttled_ns: int
+    def __init__(self, total_ns: _Optional[int] = ..., user_ns: _Optional[int] = ..., system_ns: _Optional[int] = ..., percpu_ns: _Optional[_Iterable[int]] = ..., periods: _Optional[int] = ..., throttled_periods: _Optional[int] = ..., throttled_ns: _Optional[int] = ...) -> None: ...
+
+class MemoryStats(_message.Message):
+    __slots__ = ("usage_bytes", "max_usage_bytes", "limit_bytes", "failcnt", "cache_bytes", "rss_bytes", "swap_bytes", "kernel_bytes", "raw")
+    class RawEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    USAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MAX_USAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    FAILCNT_FIELD_NUMBER: _ClassVar[int]
+    CACHE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    RSS_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SWAP_BYTES_FIELD_NUMBER: _ClassVar[int]
+    KERNEL_BYTES_FIELD_NUMBER: _ClassVar[int]
+    RAW_FIELD_NUMBER: _ClassVar[int]
+    usage_bytes: int
+    max_usage_bytes: int
+    limit_bytes: int
+    failcnt: int
+    cache_bytes: int
+    rss_bytes: int
+    swap_bytes: int
+    kernel_bytes: int
+    raw: _containers.ScalarMap[str, int]
+    def __init__(self, usage_bytes: _Optional[int] = ..., max_usage_bytes: _Optional[int] = ..., limit_bytes: _Optional[int] = ..., failcnt: _Optional[int] = ..., cache_bytes: _Optional[int] = ..., rss_bytes: _Optional[int] = ..., swap_bytes: _Optional[int] = ..., kernel_bytes: _Optional[int] = ..., raw: _Optional[_Mapping[str, int]] = ...) -> None: ...
+
+class PidsStats(_message.Message):
+    __slots__ = ("current", "limit")
+    CURRENT_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    current: int
+    limit: int
+    def __init__(self, current: _Optional[int] = ..., limit: _Optional[int] = ...) -> None: ...
+
+class BlockStats(_message.Message):
+    __slots__ = ("major", "minor", "read_bytes", "write_bytes", "reads", "writes")
+    MAJOR_FIELD_NUMBER: _ClassVar[int]
+    MINOR_FIELD_NUMBER: _ClassVar[int]
+    READ_BYTES_FIELD_NUMBER: _ClassVar[int]
+    WRITE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    READS_FIELD_NUMBER: _ClassVar[int]
+    WRITES_FIELD_NUMBER: _ClassVar[int]
+    major: int
+    minor: int
+    read_bytes: int
+    write_bytes: int
+    reads: int
+    writes: int
+    def __init__(self, major: _Optional[int] = ..., minor: _Optional[int] = ..., read_bytes: _Optional[int] = ..., write_bytes: _Optional[int] = ..., reads: _Optional[int] = ..., writes: _Optional[int] = ...) -> None: ...
+
+class HugetlbStats(_message.Message):
+    __slots__ = ("size", "usage_bytes", "max_usage_bytes", "limit_bytes", "failcnt")
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    USAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MAX_USAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    FAILCNT_FIELD_NUMBER: _ClassVar[int]
+    size: str
+    usage_bytes: int
+    max_usage_bytes: int
+    limit_bytes: int
+    failcnt: int
+    def __init__(self, size: _Optional[str] = ..., usage_bytes: _Optional[int] = ..., max_usage_bytes: _Optional[int] = ..., limit_bytes: _Optional[int] = ..., failcnt: _Optional[int] = ...) -> None: ...
+
+class NetworkStats(_message.Message):
+    __slots__ = ("name", "rx_bytes", "rx_packets", "rx_errors", "rx_dropped", "tx_bytes", "tx_packets", "tx_errors", "tx_dropped")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    RX_BYTES_FIELD_NUMBER: _ClassVar[int]
+    RX_PACKETS_FIELD_NUMBER: _ClassVar[int]
+    RX_ERRORS_FIELD_NUMBER: _ClassVar[int]
+    RX_DROPPED_FIELD_NUMBER: _ClassVar[int]
+    TX_BYTES_FIELD_NUMBER: _ClassVar[int]
+    TX_PACKETS_FIELD_NUMBER: _ClassVar[int]
+    TX_ERRORS_FIELD_NUMBER: _ClassVar[int]
+    TX_DROPPED_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    rx_bytes: int
+    rx_packets: int
+    rx_errors: int
+    rx_dropped: int
+    tx_bytes: int
+    tx_packets: int
+    tx_errors: int
+    tx_dropped: int
+    def __init__(self, name: _Optional[str] = ..., rx_bytes: _Optional[int] = ..., rx_packets: _Optional[int] = ..., rx_errors: _Optional[int] = ..., rx_dropped: _Optional[int] = ..., tx_bytes: _Optional[int] = ..., tx_packets: _Optional[int] = ..., tx_errors: _Optional[int] = ..., tx_dropped: _Optional[int] = ...) -> None: ...
+
+class Stats(_message.Message):
+    __slots__ = ("id", "namespace", "time_ns", "cpu", "memory", "pids", "block", "hugetlb", "networks")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    TIME_NS_FIELD_NUMBER: _ClassVar[int]
+    CPU_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_FIELD_NUMBER: _ClassVar[int]
+    PIDS_FIELD_NUMBER: _ClassVar[int]
+    BLOCK_FIELD_NUMBER: _ClassVar[int]
+    HUGETLB_FIELD_NUMBER: _ClassVar[int]
+    NETWORKS_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    namespace: str
+    time_ns: int
+    cpu: CpuStats
+    memory: MemoryStats
+    pids: PidsStats
+    block: _containers.RepeatedCompositeFieldContainer[BlockStats]
+    hugetlb: _containers.RepeatedCompositeFieldContainer[HugetlbStats]
+    networks: _containers.RepeatedCompositeFieldContainer[NetworkStats]
+    def __init__(self, id: _Optional[str] = ..., namespace: _Optional[str] = ..., time_ns: _Optional[int] = ..., cpu: _Optional[_Union[CpuStats, _Mapping]] = ..., memory: _Optional[_Union[MemoryStats, _Mapping]] = ..., pids: _Optional[_Union[PidsStats, _Mapping]] = ..., block: _Optional[_Iterable[_Union[BlockStats, _Mapping]]] = ..., hugetlb: _Optional[_Iterable[_Union[HugetlbStats, _Mapping]]] = ..., networks: _Optional[_Iterable[_Union[NetworkStats, _Mapping]]] = ...) -> None: ...
