@@ -47,7 +47,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _hide_mounts() -> None:
-    """Give the run its own mount namespace, where there is the right to: nobody else's mounts are seen, ours by nobody."""
+    """Give the run its own mount namespace, if it may: nobody else's mounts are seen, ours by nobody."""
     if os.geteuid() != 0:
         return
     try:
