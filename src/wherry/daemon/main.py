@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         daemon_logging.set_up(settings["log-level"], settings["log-format"])
         if os.geteuid() != 0:
             raise errors.PermissionDenied(
-                f"wherryd must be run by root, not by uid {os.geteuid()}: it makes namespaces, mounts and cgroups"
+                f"must be run by root, not by uid {os.geteuid()}: it makes namespaces, mounts and cgroups"
             )
         libc.set_name(b"wherryd")
         _keep_descriptors()

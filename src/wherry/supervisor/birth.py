@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from pathlib import Path
 from typing import Any
 
 from wherry import errors
@@ -22,6 +23,8 @@ from wherry.supervisor.live import EXTRA, LiveContainer, LiveProcess
 
 LOG_MAX_BYTES = 16 * 1024 * 1024
 LOG_MAX_FILES = 4
+#: Hidden from containers even when this supervisor has other ones: a daemon beside it may have these.
+DEFAULT_DIRS = (Path("/run/wherry"), Path("/var/lib/wherry"))
 #: Finished execs whose record and log are kept per container.
 KEPT_EXECS = 64
 
@@ -58,7 +61,7 @@ async def _create(core: Core, live: LiveContainer) -> None:
         request,
         live.disk.storage,
         cgroups_path=f"/wherry~{live.id[:100]}~{live.saved.generation:x}",
-        hidden=(core.settings.state_dir, core.settings.root_dir),
+        hidden=[path for path in (core.settings.state_dir, core.settings.root_dir, *DEFAULT_DIRS) if path.exists()],
     )
     live.save(
         runtime=runtime,
@@ -140,13 +143,20 @@ async def _spawn(core: Core, live: LiveContainer, process: LiveProcess, fields: 
         return await core.zygote.spawn_shim(fields, exit_fd, core.settings.start_timeout)
     except errors.RuntimeFailed as error:
         printed = _tail(live, process)
-        raise drivers.failure(
-            what, int(error.message), drivers.words(drivers.read_log(disk.directory / "log.json"), printed)
-        ) from None
+        said = drivers.words(drivers.read_log(disk.directory / "log.json"), printed)
+        raise _name_command(drivers.failure(what, int(error.message), said), process) from None
     except errors.WherryError as error:
         raise type(error)(f"cannot {what}: {error.message}") from error
     finally:
         os.close(exit_fd)
+
+
+def _name_command(error: errors.WherryError, process: LiveProcess) -> errors.WherryError:
+    """Add the command to an error about it: crun's do not name it."""
+    command = str(process.spec["args"][0])
+    if isinstance(error, errors.CommandNotFound | errors.CommandNotExecutable) and command not in error.message:
+        return type(error)(f"{error.message}: {command}")
+    return error
 
 
 def _tail(live: LiveContainer, process: LiveProcess) -> str:

@@ -120,8 +120,7 @@ class Core:
         """Return a container. Raises NotFound."""
         live = self.containers.get((namespace, container_id))
         if live is None:
-            where = "" if namespace == "default" else f" in namespace {namespace!r}"
-            raise errors.NotFound(f"no container {container_id!r}{where}")
+            raise errors.NotFound(f"no container {container_id!r} in namespace {namespace!r}")
         return live
 
     def driver(self, live: LiveContainer) -> Driver:

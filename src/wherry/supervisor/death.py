@@ -36,6 +36,13 @@ def watch(core: Core, live: LiveContainer, process: LiveProcess) -> None:
     loop.add_reader(process.opened().exit_fd, hang_up, core, live, process)
 
 
+def unwatch(process: LiveProcess) -> None:
+    """Let go of a process; it is not touched."""
+    if process.disk is not None and process.disk.exit_fd >= 0:
+        asyncio.get_running_loop().remove_reader(process.disk.exit_fd)
+        process.disk.close()
+
+
 def hang_up(core: Core, live: LiveContainer, process: LiveProcess) -> None:
     """Begin to tell the end of a process whose shim is gone."""
     # Gone before we opened the FIFO: there is no hang-up then, ever, so recovery calls this itself; and never twice.
@@ -109,7 +116,7 @@ async def _tell_exit(core: Core, live: LiveContainer, process: LiveProcess, reco
         pid=process.pid,
         status=record.status,
         signal=record.signal,
-        reason=record.reason or ("oom" if record.oom else ""),
+        reason=record.reason,
     )
 
 
@@ -297,7 +304,7 @@ async def delete(core: Core, live: LiveContainer, *, force: bool) -> None:
         if live.state is not State.UNKNOWN:
             if live.state in ALIVE:
                 raise errors.FailedPrecondition(
-                    f"cannot delete container {live.id}: it is {live.state.value}; stop it first, or force"
+                    f"cannot delete container {live.id}: it is {live.state.value}; stop it first, or delete it by force"
                 )
             live.change(Change.DELETE)
         elif not force:
