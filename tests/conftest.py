@@ -122,7 +122,6 @@ async def no_leaked_tasks() -> AsyncIterator[None]:
     """Fail an asynchronous test that leaves a task behind; used by all of them."""
     yield
     others: list[asyncio.Task[Any]] = []
-    others: list[asyncio.Task[Any]] = []
     for _ in range(100):
         others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task() and not _is_runner(task)]
         if not others:

@@ -91,11 +91,17 @@ async def _create(core: Core, live: LiveContainer) -> None:
 
 async def created(core: Core, live: LiveContainer, init: LiveProcess) -> None:
     """Record that the container's process exists, and begin to watch it."""
-    live.change(Change.CREATED, created_at_ns=time.time_ns(), cgroup=live.saved.cgroup or cgroup.read_path(init.pid))
+    live.change(Change.CREATED, created_at_ns=time.time_ns(), cgroup=live.saved.cgroup or _find_cgroup(init.pid))
     init.state = State.CREATED
     failpoint.hit("create.saved")
     await core.emit(live, "create", process="")
     death.watch(core, live, init)
+
+
+def _find_cgroup(pid: int) -> str:
+    """Return the cgroup that a runtime has chosen; "" when it made none, and the process is in ours: we kill in it."""
+    path, own = cgroup.read_path(pid), cgroup.read_path(os.getpid())
+    return "" if f"{own}/".startswith(f"{path}/") else path
 
 
 def process_spec(live: LiveContainer, process: dict[str, Any], stdio: req.Stdio, is_exec: bool) -> dict[str, Any]:
@@ -253,7 +259,7 @@ async def undo_exec(core: Core, live: LiveContainer, process: LiveProcess) -> No
     if process.disk is not None:
         await core.thread(death.end_shim, process.disk)
         await core.thread(death.kill_now, live, process)
-        process.disk.close()
+        death.unwatch(process)
         await core.thread(live.disk.remove_process, process.id)
     live.processes.pop(process.id, None)
     process.settle(None)

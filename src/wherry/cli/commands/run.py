@@ -105,6 +105,8 @@ async def _run_attached(session: Session, request: req.CreateRequest) -> int:
         if relay.begun:
             raise errors.Unavailable(f"{error.message}; `wherry attach {request.id}` joins it again") from error
         raise
+    if request.auto_remove:
+        await _undo(session, request)  # the daemon does it as well; after this it is done
     return report_end(request.id, record, relay.lost_bytes)
 
 
