@@ -47,7 +47,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _hide_mounts() -> None:
-    """Give the run its own mount namespace, where there is the right to: nobody else's mounts are seen, ours by nobody."""
+    """Give the run its own mount namespace, if it may: nobody else's mounts are seen, ours by nobody."""
     if os.geteuid() != 0:
         return
     try:
@@ -121,6 +121,7 @@ def no_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
 async def no_leaked_tasks() -> AsyncIterator[None]:
     """Fail an asynchronous test that leaves a task behind; used by all of them."""
     yield
+    others: list[asyncio.Task[Any]] = []
     for _ in range(100):
         others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task() and not _is_runner(task)]
         if not others:

@@ -256,7 +256,7 @@ def test_daemon_without_root_says_so(world: World) -> None:
     _skip_unreadable(done)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
-    assert "wherryd must be run by root, not by uid 65534" in line
+    assert "wherryd: must be run by root, not by uid 65534" in line
     assert not world.state.exists()
 
 

@@ -47,7 +47,9 @@ async def test_killed_shim_is_noticed_within_a_second_and_takes_its_container_al
         (event,) = [event for event in await world.events(client) if event.type == "exit"]
         assert (event.container, event.status, event.signal, event.reason) == (world.id("a"), 137, 9, "shim-lost")
         assert (world.directory("a") / "exitStatus").read_text() == "137"
-        assert not list(Path("/sys/fs/cgroup").glob(f"*/wherry~{world.id('a')}~*"))
+        # Told first, then cleaned up.
+        left = f"*/wherry~{world.id('a')}~*"
+        await eventually_async("its cgroup is removed", lambda: not list(Path("/sys/fs/cgroup").glob(left)))
         await client.service.delete(req.DeleteRequest(id=world.id("a")))
         await world.check_serving(client, "a")
 

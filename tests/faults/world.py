@@ -88,6 +88,8 @@ class World:
 
     def __init__(self, runtime: str = "crun") -> None:
         libc.prctl(libc.PR_SET_CHILD_SUBREAPER, 1)
+        #: Of other tests: the zygote of a supervisor embedded in this process.
+        self.before: set[int] = set()
         self.base = Path(tempfile.mkdtemp(prefix="wf-", dir="/tmp"))
         self.state = self.base / "s"
         self.root = self.base / "r"
@@ -96,7 +98,7 @@ class World:
         self.daemon: subprocess.Popen[bytes] | None = None
         self.is_checked = False
         self.owned: list[subprocess.Popen[Any]] = []
-        self._before = set(self.descendants())
+        self.before = set(self.descendants())
 
     # -- the daemon -----------------------------------------------------------------------------------------------
 
@@ -239,7 +241,7 @@ class World:
         while todo:
             for pid in children(todo.pop()):
                 todo.append(pid)
-                if pid not in held:
+                if pid not in held and pid not in self.before:
                     yield pid
 
     def reap(self) -> None:
@@ -248,14 +250,14 @@ class World:
             process.poll()
         held = {process.pid for process in self.owned}
         for pid in children(os.getpid()):
-            if pid not in held and pid not in self._before and name_of(pid).endswith("Z"):
+            if pid not in held and name_of(pid).endswith("Z"):
                 with contextlib.suppress(ChildProcessError):
                     os.waitpid(pid, os.WNOHANG)
 
     def strays(self) -> list[str]:
         """Return the processes that should not be there."""
         self.reap()
-        return [f"{pid} {name_of(pid)}" for pid in self.descendants() if pid not in self._before and name_of(pid)]
+        return [f"{pid} {name_of(pid)}" for pid in self.descendants() if name_of(pid)]
 
     def leftovers(self) -> list[str]:
         """Return every mount, cgroup and directory that containers of this world have left."""
@@ -300,7 +302,7 @@ class World:
                 process.wait(10)
         for _ in range(100):
             self.reap()
-            left = [pid for pid in self.descendants() if pid not in self._before]
+            left = list(self.descendants())
             if not left:
                 break
             for pid in left:

@@ -16,7 +16,8 @@ from tests.support.eventually import eventually
 from wherry import errors
 
 INTERRUPTED = """
-import sys, wherry
+import signal, sys, wherry
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background ignores it
 with wherry.Sync() as client:
     container = client.container("c1")
     events = client.events(after=0)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import socket
+import struct
 import sys
 import time
 from collections.abc import Iterable
@@ -22,7 +24,8 @@ CGROUP = Path("/sys/fs/cgroup")
 PREFIX = f"wt-{os.getpid()}-"
 #: Seconds for what is ending to have ended.
 SETTLE = 5.0
-#: gRPC keeps these for as long as the process lives; everything of ours that leaks one leaks a socket with it.
+#: gRPC keeps these, and a socket pair, for as long as the process lives or a traceback refers to a channel. Of ours, an
+#: event loop that is not closed has them, too, and says so with a ResourceWarning.
 _GRPC_KEEPS = ("anon_inode:[eventpoll]", "anon_inode:[eventfd]")
 
 
@@ -128,9 +131,23 @@ def _find_fds() -> Iterable[str]:
             target = os.readlink(f"/proc/self/fd/{name}")
         except FileNotFoundError:
             continue  # the one that listed them
-        if target in _GRPC_KEEPS and "grpc" in sys.modules:
+        if "grpc" in sys.modules and (target in _GRPC_KEEPS or _is_socket_pair(int(name), target)):
             continue
         yield f"descriptor {name}: {target}"
+
+
+def _is_socket_pair(fd: int, target: str) -> bool:
+    """Tell whether `fd` is an end of a stream socket pair of this process, with which gRPC wakes up the event loop."""
+    if not target.startswith("socket:"):
+        return False
+    try:
+        with socket.socket(fileno=os.dup(fd)) as end:
+            if end.family != socket.AF_UNIX or end.type != socket.SOCK_STREAM or end.getsockname() or end.getpeername():
+                return False
+            pid, _, _ = struct.unpack("iII", end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+            return bool(pid == os.getpid())
+    except OSError:
+        return False
 
 
 def _find_mounts() -> Iterable[str]:

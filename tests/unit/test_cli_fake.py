@@ -19,6 +19,7 @@ from wherry.client.client import Client
 from wherry.client.service import Service
 from wherry.model import request as req
 from wherry.model import status as st
+from wherry.model.stats import CpuStats, MemoryStats, Stats
 
 T = TypeVar("T")
 
@@ -130,6 +131,28 @@ class FakeService:
         self._note("stop", request)
         self._set(request.id, state="stopped", pid=0, exit=self.record)
         return self.record
+
+    async def pause(self, request: req.ContainerRef) -> st.ContainerInfo:
+        self._note("pause", request)
+        return self._set(request.id, state="paused")
+
+    async def resume(self, request: req.ContainerRef) -> st.ContainerInfo:
+        self._note("resume", request)
+        return self._set(request.id, state="running")
+
+    async def resize(self, request: req.ResizeRequest) -> req.Empty:
+        self._note("resize", request)
+        return req.Empty()
+
+    async def stats(self, request: req.StatsRequest) -> Stats:
+        self._note("stats", request)
+        self._find(request.id)
+        memory = MemoryStats(usage_bytes=1_234_567, limit_bytes=64_000_000)
+        return Stats(id=request.id, namespace="default", time_ns=1, cpu=CpuStats(total_ns=1_500_000_000), memory=memory)
+
+    async def watch_stats(self, request: req.StatsRequest) -> AsyncIterator[Stats]:
+        for _ in range(2):
+            yield await self.stats(request)
 
     async def wait(self, request: req.ProcessRef) -> st.ExitRecord:
         self._note("wait", request)

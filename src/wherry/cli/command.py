@@ -40,6 +40,7 @@ INDEX: dict[str, tuple[str, str]] = {
     "kill": ("lifecycle", "send a signal"),
     "wait": ("lifecycle", "wait for containers to end and print their status"),
     "rm": ("lifecycle", "delete containers that have ended"),
+    "stats": ("stats", "show what containers use"),
     "events": ("events", "print what happened, and follow what happens"),
     "info": ("system", "show the daemon and its host"),
     "version": ("system", "show the version of wherry and of the daemon"),

@@ -85,7 +85,7 @@ def _make_top_parser() -> Parser:
         "wherry",
         usage="[--address ADDRESS] [--namespace NAME] COMMAND ...",
         description=f"Run OCI containers and keep hold of them, whatever dies.\n\ncommands:\n{listing}",
-        example="wherry run --rm host -- sh -c 'echo hello from $$'\nwherry run --help",
+        example="wherry run --rm host -- sh -c 'echo hello from $(hostname)'\nwherry run --help",
     )
     parser.option("--version", action="version", version=f"wherry {__version__}", help="print the version and exit")
     add_connection(parser)

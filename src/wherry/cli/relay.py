@@ -49,6 +49,8 @@ class Relay:
         self.generation = generation
         self.seq = seq
         self._offset = offset
+        #: Bytes of log that were rotated away before they could be carried.
+        self.lost_bytes = 0
         self._outlet = streams.Outlet()
         self._inlet = streams.Inlet() if with_stdin else None
         self._begun = asyncio.Event()
@@ -149,6 +151,7 @@ class Relay:
     async def _copy(self, attachment: Attachment) -> None:
         async for output in attachment:
             if output.dropped_bytes:
+                self.lost_bytes += output.dropped_bytes
                 say(
                     f"{output.dropped_bytes} bytes of the log of {self.target.id} were rotated away before"
                     " they could be read here (--log-max-size and --log-max-files keep more)"

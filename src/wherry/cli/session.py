@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 from wherry import errors
 from wherry.cli import autostart, values
@@ -14,6 +15,8 @@ from wherry.cli.parser import say
 from wherry.client.client import Client
 from wherry.client.service import Service
 from wherry.model import ids
+
+T = TypeVar("T")
 
 DEFAULT_ADDRESS = "unix:///run/wherry/wherry.sock"
 #: Seconds that an attached command waits for a daemon to come back.
@@ -53,6 +56,7 @@ class Session:
         self.settings = settings
         self._stack = AsyncExitStack()
         self._client: Client | None = None
+        self._reconnecting = asyncio.Lock()
 
     @property
     def client(self) -> Client:
@@ -79,6 +83,17 @@ class Session:
         self._client = None
         stack, self._stack = self._stack, AsyncExitStack()
         await stack.aclose()
+
+    async def again(self, call: Callable[[Service], Awaitable[T]]) -> T:
+        """Return what `call` returns, made again when the daemon went away meanwhile and has come back."""
+        while True:
+            client = self.client
+            try:
+                return await call(client.service)
+            except errors.Unavailable as error:
+                async with self._reconnecting:
+                    if self._client is client:  # else somebody else has reconnected
+                        await self.reconnect(error.message)
 
     async def reconnect(self, why: str) -> None:
         """Wait until a daemon answers at the address again. Raises Unavailable after RECONNECT_SECONDS."""

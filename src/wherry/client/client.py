@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
+from wherry import errors
 from wherry.client.container import Container, format_env
 from wherry.client.service import Service
 from wherry.model import ids
@@ -30,6 +31,11 @@ class Client:
         """Return a CreateRequest; `source` as on the command line (`host`, `rootfs:DIR`, `bundle:DIR`) or a Source."""
         if isinstance(source, str):
             source = parse_source(source)
+        for arg in args:
+            if not isinstance(arg, str):
+                raise errors.InvalidArgument(
+                    f"argument {arg!r} is not valid: a str is expected, not {type(arg).__name__}"
+                )
         return req.CreateRequest(
             id=id or ids.make(),
             namespace=options.pop("namespace", self.namespace),

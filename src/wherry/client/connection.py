@@ -33,7 +33,9 @@ def check_socket(path: str) -> None:
                 f"cannot open {path}: {error.strerror}; be root, or in the group that owns it"
             ) from None
         except OSError as error:
-            raise errors.Unavailable(f"no daemon answers at {path}: {error.strerror or error}") from None
+            raise errors.Unavailable(
+                f"no daemon answers at {path}: {error.strerror or error}; `wherryd --listen unix://{path}` starts one"
+            ) from None
 
 
 @asynccontextmanager

@@ -28,34 +28,42 @@ class Process:
         self._service = service
         self.namespace = namespace
         self.container_id = container_id
+        self.process_id = process_id
+        #: What the handle is called by: a process's own id, a container's id.
         self.id = process_id
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.namespace}/{self.container_id}/{self.id}>"
+        return f"<{type(self).__name__} {self.namespace}/{self.container_id}/{self.process_id}>"
+
+    @property
+    def _process_ref(self) -> req.ProcessRef:
+        return req.ProcessRef(id=self.container_id, namespace=self.namespace, process=self.process_id)
 
     async def wait(self) -> st.ExitRecord:
         """Return how the process ended, waiting for it if need be. Raises NotFound once it is deleted."""
-        return await self._service.wait(req.ProcessRef(id=self.container_id, namespace=self.namespace, process=self.id))
+        return await self._service.wait(
+            req.ProcessRef(id=self.container_id, namespace=self.namespace, process=self.process_id)
+        )
 
     async def kill(self, signal: int | str | signals.Signals = signals.SIGTERM) -> None:
         """Send a signal, by number or name. Raises FailedPrecondition when the process has ended."""
         number = signal_names.parse(str(signal)) if isinstance(signal, str) else int(signal)
         await self._service.kill(
-            req.KillRequest(id=self.container_id, namespace=self.namespace, process=self.id, signal=number)
+            req.KillRequest(id=self.container_id, namespace=self.namespace, process=self.process_id, signal=number)
         )
 
     async def resize(self, width: int, height: int) -> None:
         """Set the size of the process's terminal, columns and rows. Raises FailedPrecondition without a terminal."""
         await self._service.resize(
             req.ResizeRequest(
-                id=self.container_id, namespace=self.namespace, process=self.id, width=width, height=height
+                id=self.container_id, namespace=self.namespace, process=self.process_id, width=width, height=height
             )
         )
 
     def attach(self, *, offset: int = 0) -> AbstractAsyncContextManager[Attachment]:
         """Attach to the managed stdio from `offset` in the log: 0 is the beginning, -1 is now."""
         return self._service.attach(
-            req.AttachRequest(id=self.container_id, namespace=self.namespace, process=self.id, offset=offset)
+            req.AttachRequest(id=self.container_id, namespace=self.namespace, process=self.process_id, offset=offset)
         )
 
     def logs(self, *, follow: bool = False, since_ns: int = 0, tail: int = -1) -> AsyncIterator[st.LogChunk]:
@@ -64,7 +72,7 @@ class Process:
             req.LogsRequest(
                 id=self.container_id,
                 namespace=self.namespace,
-                process=self.id,
+                process=self.process_id,
                 follow=follow,
                 since_ns=since_ns,
                 tail=tail,
@@ -77,7 +85,9 @@ class Process:
 
     async def close_stdin(self) -> None:
         """Close the process's stdin after what was written to it."""
-        await self._service.close_stdin(req.ProcessRef(id=self.container_id, namespace=self.namespace, process=self.id))
+        await self._service.close_stdin(
+            req.ProcessRef(id=self.container_id, namespace=self.namespace, process=self.process_id)
+        )
 
 
 class Container(Process):
@@ -85,6 +95,7 @@ class Container(Process):
 
     def __init__(self, service: Service, namespace: str, container_id: str) -> None:
         super().__init__(service, namespace, container_id, ids.INIT)
+        self.id = container_id
 
     @property
     def _ref(self) -> req.ContainerRef:

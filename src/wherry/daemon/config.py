@@ -101,7 +101,17 @@ def load(arguments: Sequence[str] | None = None) -> Config:
         flag = given[name.replace("-", "_")]
         if flag is not None:
             values[name] = _check(f"--{name}", key, flag)
+    if values["metrics-address"]:
+        parse_endpoint(values["metrics-address"])
     return Config(values)
+
+
+def parse_endpoint(text: str) -> tuple[str, int]:
+    """Return host and port of HOST:PORT; no host is this machine's own. Raises InvalidArgument."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not (port.isascii() and port.isdecimal()) or not 0 < int(port) < 65536:
+        raise errors.InvalidArgument(f"metrics-address: {text!r} is not HOST:PORT")
+    return host.strip("[]") or "127.0.0.1", int(port)
 
 
 def read_file(path: Path) -> dict[str, Any]:
@@ -128,5 +138,5 @@ def _check(where: str, key: Key, value: Any) -> Any:
     if value == "" and key.default:
         raise errors.InvalidArgument(f"{where}: it is empty")
     if isinstance(value, int | float) and not key.low <= value <= 1e9:
-        raise errors.InvalidArgument(f"{where}: {value} is not between {key.low:g} and 1e9")
+        raise errors.InvalidArgument(f"{where}: {value} is not between {key.low:g} and 1000000000")
     return value

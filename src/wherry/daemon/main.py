@@ -6,6 +6,7 @@ import asyncio
 import io
 import logging
 import os
+import resource
 import signal
 import sys
 from collections.abc import Sequence
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         daemon_logging.set_up(settings["log-level"], settings["log-format"])
         if os.geteuid() != 0:
             raise errors.PermissionDenied(
-                f"wherryd must be run by root, not by uid {os.geteuid()}: it makes namespaces, mounts and cgroups"
+                f"must be run by root, not by uid {os.geteuid()}: it makes namespaces, mounts and cgroups"
             )
         libc.set_name(b"wherryd")
         _keep_descriptors()
@@ -73,6 +74,10 @@ async def _run(settings: config.Config) -> None:
     )
     socket = settings.socket
     await supervisor.open()
+    # Two descriptors a container. After the zygote's start: containers get the limit that we were given.
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    _logger.debug("descriptors: %d, were %d", hard, soft)
     try:
         loop.add_signal_handler(signal.SIGUSR1, _dump, supervisor)
         await _serve(supervisor, settings, socket, ended)
@@ -96,7 +101,7 @@ async def _serve(
             metrics.start(supervisor, settings["metrics-address"])
         # Listening is what a client needs; whoever must know that recovery is done asks for the health.
         notify.notify(f"READY=1\nSTATUS=recovering\nMAINPID={os.getpid()}")
-        await supervisor.core.recovered.wait()
+        await _wait_first(supervisor.core.recovered, ended)
         server.health.set_serving(True)
         notify.notify("STATUS=serving")
         _logger.info("serving at %s", os.fspath(socket))
@@ -104,6 +109,15 @@ async def _serve(
         notify.notify("STOPPING=1")
     finally:
         await server.stop()
+
+
+async def _wait_first(*events: asyncio.Event) -> None:
+    """Wait for any of these."""
+    async with asyncio.TaskGroup() as group:
+        waits = [group.create_task(event.wait()) for event in events]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
 
 
 async def _wait_end(supervisor: Supervisor, server: Server, idle_exit: float, ended: asyncio.Event) -> None:

@@ -10,6 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from wherry import errors
+from wherry.daemon import config
 from wherry.model.lifecycle import State
 from wherry.supervisor.supervisor import Supervisor
 
@@ -32,12 +33,10 @@ class _Collector(Collector):
 
 def start(supervisor: Supervisor, address: str) -> None:
     """Serve /metrics at HOST:PORT from a thread. Raises InvalidArgument or Unavailable."""
-    host, colon, port = address.rpartition(":")
-    if not colon or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise errors.InvalidArgument(f"metrics-address: {address!r} is not HOST:PORT")
+    host, port = config.parse_endpoint(address)
     registry = CollectorRegistry()
     registry.register(_Collector(supervisor))
     try:
-        start_http_server(int(port), addr=host.strip("[]") or "127.0.0.1", registry=registry)
+        start_http_server(port, addr=host, registry=registry)
     except OSError as error:
         raise errors.Unavailable(f"cannot serve metrics at {address}: {error.strerror or error}") from error

@@ -64,8 +64,9 @@ class Stdio:
     """How a process's standard streams are carried.
 
     `mode` is `managed` (log and attach socket), `fifo` (the paths below, made by the client; "" is /dev/null) or
-    `null`. `stdin_open` keeps a managed stdin open for attach; without it stdin is /dev/null. The log is rotated
-    before it passes `log_max_bytes` (0: the default, 16 MiB), `log_max_files` files are kept (0: the default, 4).
+    `null`. A FIFO stdin ends when CloseStdin is called, not when its writer leaves. `stdin_open` keeps a managed stdin
+    open for attach; without it stdin is /dev/null. The log is rotated before it passes `log_max_bytes` (0: the
+    default, 16 MiB), `log_max_files` files are kept (0: the default, 4).
     `terminal` gives a managed process a pseudo-terminal of `width` columns and `height` rows (0: the kernel's 0).
     """
 

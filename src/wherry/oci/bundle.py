@@ -88,7 +88,7 @@ def exec_process(base: dict[str, Any], request: ExecRequest, rootfs: str) -> dic
     rules.validate_exec(request)
     process = copy.deepcopy(base)
     process.pop("consoleSize", None)
-    process.update(terminal=request.stdio.terminal, args=list(request.args))
+    process.update(terminal=request.stdio.terminal, args=list(request.args), **spec.console_size(request.stdio))
     if request.workdir:
         process["cwd"] = rules.check_workdir(request.workdir)
     user = process.get("user") or {}

@@ -16,7 +16,9 @@ _FLAGS = frozenset(_FLAG_NAMES.split())
 _PROPAGATION = frozenset({"private", "rprivate", "slave", "rslave"})
 _BIND = _FLAGS | _PROPAGATION | {"bind", "rbind", "rro"}
 # tmpfs(5): the options that take a value.
-_TMPFS = re.compile(r"size=[0-9]{1,19}[kKmMgG%]?|nr_inodes=[0-9]{1,19}[kKmMgG]?|mode=[0-7]{1,4}|[ug]id=[0-9]{1,10}")
+_TMPFS = re.compile(
+    r"size=[1-9][0-9]{0,18}[kKmMgG%]?|nr_inodes=[0-9]{1,19}[kKmMgG]?|mode=[0-7]{1,4}|[ug]id=[0-9]{1,10}"
+)
 _TYPES = ("bind", "tmpfs")
 
 

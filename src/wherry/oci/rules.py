@@ -19,6 +19,8 @@ _HOSTNAME = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_.-]{{0,{MAX_HOSTNAME - 1}}}")
 _MAX_LABELS = 256
 _MAX_LABEL_KEY = 256
 _MAX_LABEL_VALUE = 4096
+# Every event carries them.
+_MAX_LABELS_BYTES = 16384
 _MIN_LOG_BYTES = 64 * 1024
 _MAX_LOG_BYTES = 2**63 - 1
 # struct winsize has 16 bits for each (ioctl_tty(2)).
@@ -128,6 +130,9 @@ def check_workdir(workdir: str) -> str:
 def _check_labels(request: CreateRequest) -> None:
     if len(request.labels) > _MAX_LABELS:
         raise errors.InvalidArgument(f"labels are not valid: {len(request.labels)}, the limit is {_MAX_LABELS}")
+    total = sum(len(key) + len(value) for key, value in request.labels.items())
+    if total > _MAX_LABELS_BYTES:
+        raise errors.InvalidArgument(f"labels are not valid: {total} bytes, the limit is {_MAX_LABELS_BYTES}")
     for key, value in request.labels.items():
         if not key or "=" in key:
             raise errors.InvalidArgument(f"label {text.shorten(key)} is not valid: it needs a name without '='")

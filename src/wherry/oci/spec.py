@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from wherry.model.request import CreateRequest
+from wherry.model.request import CreateRequest, Stdio
 from wherry.oci import capabilities, environment, limits, mounts, rules, seccomp, users
 
 VERSION = "1.0.2"
@@ -71,6 +71,7 @@ def _process(request: CreateRequest, findings: Findings, chosen: tuple[str, ...]
     own = (f"PATH={environment.PATH}", f"HOSTNAME={hostname}", f"HOME={findings.account.home}", *term)
     return {
         "terminal": request.stdio.terminal,
+        **console_size(request.stdio),
         "user": findings.account.as_user(),
         "args": list(request.args),
         "env": environment.overlay(own, request.env),
@@ -80,6 +81,13 @@ def _process(request: CreateRequest, findings: Findings, chosen: tuple[str, ...]
         "noNewPrivileges": not request.privileged,
         **spared,
     }
+
+
+def console_size(stdio: Stdio) -> dict[str, dict[str, int]]:
+    """Return the terminal's first size as the specification has it: an exec runs before anybody could set it later."""
+    if not (stdio.terminal and stdio.width and stdio.height):
+        return {}
+    return {"consoleSize": {"height": stdio.height, "width": stdio.width}}
 
 
 def _linux(request: CreateRequest, findings: Findings, chosen: tuple[str, ...]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import struct
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -50,6 +51,8 @@ class Attachment:
 
     async def _live(self, reader: log.Reader) -> AsyncIterator[st.Output]:
         while (packet := await self._receive()) and self._socket is not None:
+            if packet[:1] == b"F":
+                raise errors.ResourceExhausted(f"cannot attach to process {self._name}: it has too many clients")
             begin = int.from_bytes(packet[1:9], "big")
             if packet[:1] == b"H":
                 if self._position < 0:
@@ -130,8 +133,9 @@ def _connect(process: Process) -> socket.socket | None:
         sock.close()
         raise
     try:
-        # Blocking: a unix socket's connect waits only for room in the listener's queue. A stopped shim has 16 places.
-        sock.settimeout(1.0)
+        # Blocking: a unix socket's connect waits only for room in the listener's queue, which a stopped shim fills,
+        # bounded by SO_SNDTIMEO (unix(7)). Python's own timeout would make it non-blocking, and that fails at once.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", 0, 300_000))
         # Through /proc: a long id makes a path longer than the 108 bytes of sun_path (unix(7)).
         sock.connect(f"/proc/self/fd/{directory}/attach.sock")
         sock.setblocking(False)

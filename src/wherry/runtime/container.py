@@ -14,7 +14,7 @@ from wherry import errors
 from wherry.model import codec, ids
 from wherry.model.lifecycle import State
 from wherry.model.request import CreateRequest
-from wherry.runtime import record
+from wherry.runtime import log, record, removal
 from wherry.runtime.process import Process
 
 #: Where torn and foreign files go, in the state directory.
@@ -27,8 +27,9 @@ TRASH = ".removed-"
 class Record:
     """The durable state of one container.
 
-    `generation` tells this container from an earlier one of the same id. `goal` is `created` or `running`: what is
-    to be finished when the daemon dies half-way. `private_pid`: its processes end with `init` (pid_namespaces(7)).
+    `generation` tells this container from an earlier one of the same id. `goal` is `created` or `running`: what is to
+    be finished when the daemon dies half-way. `stop_deadline_ns`: when a stop under way becomes SIGKILL, Unix time.
+    `private_pid`: its processes end with `init` (pid_namespaces(7)).
     """
 
     generation: int
@@ -45,6 +46,7 @@ class Record:
     root_gid: int = 0
     created_at_ns: int = 0
     started_at_ns: int = 0
+    stop_deadline_ns: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -150,8 +152,9 @@ class Container:
     def remove_process(self, process_id: str) -> None:
         """Remove the directory and the logs of one process."""
         discard(self.process_directory(process_id))
-        for path in self.storage.glob(f"{process_id}.log*"):
-            path.unlink(missing_ok=True)
+        path = self.log_path(process_id)
+        for file in (path, *(rotated for _, rotated in log.list_rotated(path))):
+            file.unlink(missing_ok=True)
 
     def quarantine(self, path: Path) -> None:
         """Move a file that cannot be understood out of the way."""
@@ -183,4 +186,4 @@ def discard(directory: Path) -> None:
             trash = directory.with_name(f"{TRASH}{directory.name}.{number}")
             if number > 1000:
                 raise
-    shutil.rmtree(trash, ignore_errors=False)
+    removal.remove_tree(trash)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 from wherry.model import status as st
 
+#: Somebody may have put a link or a FIFO in the place of a log.
+_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 #: Bytes of log read at a time.
 BLOCK = 256 * 1024
 
@@ -111,8 +114,11 @@ class Reader:
         """Open the file that holds the position; return whether there is one."""
         while True:
             try:
-                current = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+                current = os.open(self._path, _READ)
             except FileNotFoundError:
+                return False
+            if not stat.S_ISREG(os.fstat(current).st_mode):
+                os.close(current)
                 return False
             try:
                 rotated = list_rotated(self._path)
@@ -137,7 +143,7 @@ class Reader:
         self._fd, self._start = current, start
         for file_start, path in rotated:
             try:
-                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+                fd = os.open(path, _READ)
             except FileNotFoundError:
                 continue
             # The first that reaches beyond the position; in a hole (somebody removed a file) that is a later one.
@@ -187,15 +193,34 @@ def _find_tail(path: Path, rotated: list[tuple[int, Path]], lines: int) -> int:
     seen = 0
     last = True
     for start, file in reversed(files):
-        content = file.read_bytes()
-        end = len(content)
-        while end > 0:
-            begin = content.rfind(b"\n", 0, end - 1) + 1
+        for begin, line in _read_backwards(file):
             # An F entry ends a line, so all behind it is one line more than the F entries seen.
-            if content[begin:end].split(b" ", 3)[2:3] == [b"F"] or last:
+            if line.split(b" ", 3)[2:3] == [b"F"] or last:
                 if seen == lines:
-                    return start + end
+                    return start + begin + len(line)
                 seen += 1
             last = False
-            end = begin
     return files[0][0]
+
+
+def _read_backwards(file: Path) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines of a file, with their line end, from the last to the first, each with its position."""
+    fd = os.open(file, _READ)
+    try:
+        end, block = os.fstat(fd).st_size, BLOCK
+        while end > 0:
+            begin = max(0, end - block)
+            data = os.pread(fd, end - begin, begin)
+            # What stands before the first line end belongs to a line that begins further ahead.
+            cut = data.find(b"\n") + 1 if begin else 0
+            if begin and cut in (0, len(data)):
+                block *= 2
+                continue
+            stop = len(data)
+            while stop > cut:
+                start = data.rfind(b"\n", cut, stop - 1) + 1 or cut
+                yield begin + start, data[start:stop]
+                stop = start
+            end, block = begin + cut, BLOCK
+    finally:
+        os.close(fd)

@@ -6,8 +6,10 @@ exit.json, which carries the whole exit record.
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import os
+import signal
 import stat
 from pathlib import Path
 from typing import Any
@@ -109,7 +111,9 @@ class Process:
             found = codec.from_plain(st.ExitRecord, record.read_json(self.directory / "exit.json"))
             if not 0 <= found.status <= 255:
                 raise ValueError(f"status {found.status}")
-            return found
+            # The kernel's OOM killer sends SIGKILL. One that ended another process of the container is not the reason.
+            is_victim = found.oom and found.signal == signal.SIGKILL and not found.reason
+            return dataclasses.replace(found, reason="oom") if is_victim else found
         except (FileNotFoundError, ValueError, errors.DataLoss):
             status = self.exit_status()
             return None if status is None else st.ExitRecord(status=status, reason="unknown" if status == 255 else "")

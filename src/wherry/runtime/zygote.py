@@ -34,7 +34,11 @@ _orphans: set[int] = set()
 
 def _reap_orphans() -> None:
     for pid in list(_orphans):
-        if os.waitpid(pid, os.WNOHANG)[0]:
+        try:
+            ended = os.waitpid(pid, os.WNOHANG)[0]
+        except ChildProcessError:  # the program we are embedded in waits for any child
+            ended = pid
+        if ended:
             _orphans.discard(pid)
             spawn.owned.discard(pid)
 
@@ -129,13 +133,24 @@ class Zygote:
         reports: RuntimeFailed carries only the runtime's status, its words are in log.json.
         """
         packet = frame.format_frame(fields)
-        for _ in range(3):
-            await self.start()
+        for last in (False, False, True):
+            try:
+                await self.start()
+            except errors.Internal:  # it was killed before it was ready
+                if last:
+                    raise
+                continue
             try:
                 return await self._ask(packet, exit_fd, timeout + GRACE)
             except _Gone:
-                continue
+                await self._wait_end()
         raise errors.Unavailable("cannot start a shim: the zygote keeps dying")
+
+    async def _wait_end(self) -> None:
+        """Wait until the death of the zygote is known here, too: until then its socket only looks alive."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1.0):
+                await self._ended.wait()
 
     async def _ask(self, packet: bytes, exit_fd: int, timeout: float) -> int:
         ours, theirs = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)

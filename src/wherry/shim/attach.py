@@ -1,8 +1,8 @@
 """The attach socket of one process: any number of clients get its output and may write its stdin.
 
-SEQPACKET, so a message is a packet. To the client: `H` and the end of the log when the client was accepted; `O` or `E`
-(stdout, stderr), where the bytes begin and end in the log, and the bytes. Positions are 8 bytes, big-endian. From the
-client: `I` and bytes for stdin; `C` closes stdin.
+SEQPACKET, so a message is a packet. To the client: `H` and the end of the log when the client was accepted, or `F` when
+there are MAX_CLIENTS already; `O` or `E` (stdout, stderr), where the bytes begin and end in the log, and the bytes.
+Positions are 8 bytes, big-endian. From the client: `I` and bytes for stdin; `C` closes stdin.
 
 Nothing is queued here. A client that does not keep up misses packets, sees it from the positions, and reads what it
 missed from the log; so no client can make a shim grow or a container wait.
@@ -15,7 +15,7 @@ import select
 import socket
 import struct
 
-#: Clients of one process at a time; further ones are refused by closing their connection.
+#: Clients of one process at a time; further ones are told so and closed.
 MAX_CLIENTS = 64
 #: Largest packet from a client.
 MAX_INPUT = 65536
@@ -34,7 +34,7 @@ class Attach:
         # Relative: the path of a long id is longer than the 108 bytes of sun_path (unix(7)).
         self._listener.bind("attach.sock")
         os.chmod("attach.sock", 0o600)
-        self._listener.listen(16)
+        self._listener.listen(128)
         epoll.register(self._listener.fileno(), select.EPOLLIN)
 
     @property
@@ -53,7 +53,11 @@ class Attach:
             return False
         credentials = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
         _, uid, _ = struct.unpack("3i", credentials)
-        if uid not in (0, os.geteuid()) or len(self.clients) >= MAX_CLIENTS:
+        if uid not in (0, os.geteuid()):
+            client.close()
+            return True
+        if len(self.clients) >= MAX_CLIENTS:
+            self._send(client, b"F")
             client.close()
             return True
         client.setblocking(False)

@@ -18,8 +18,31 @@ if TYPE_CHECKING:
 
     Usage = struct_rusage
 
+#: More than an exit record has.
+RESERVED = 512
+
 _exit: dict[str, int] = {}
 _reason = ""
+
+
+def reserve() -> None:
+    """Make room for the exit record while there is some: an exit must be written down on a full disk, too."""
+    for name in ("exit.json", "exitStatus"):
+        fd = os.open(f".{name}.new", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        os.write(fd, b" " * RESERVED)
+        os.close(fd)
+
+
+def write_reserved(name: str, text: str) -> None:
+    """Write a file for which there is room: over it, then cut, then renamed."""
+    fd = os.open(f".{name}.new", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        data = text.encode()
+        os.pwrite(fd, data, 0)
+        os.ftruncate(fd, len(data))
+    finally:
+        os.close(fd)
+    os.rename(f".{name}.new", name)
 
 
 def write_file(name: str, text: str) -> None:
@@ -172,16 +195,19 @@ def write_exit(status: int, signal_number: int, oom: bool, usage: Usage) -> None
 def add_dropped(count: int) -> None:
     """Add to exit.json how many bytes of output could not be logged."""
     _exit["dropped_bytes"] = count
-    _write_exit()
+    try:
+        _write_exit()
+    except OSError:
+        pass  # no room for a second one; the first tells what matters
 
 
 def _write_exit() -> None:
     words = {"oom": ("false", "true")}
     fields = (f'"{key}": {words[key][value] if key in words else value}' for key, value in _exit.items())
     reason = f', "reason": "{_reason}"' if _reason else ""
-    write_file("exit.json", "{" + ", ".join(fields) + reason + "}\n")
+    write_reserved("exit.json", "{" + ", ".join(fields) + reason + "}\n")
 
 
 def write_exit_status() -> None:
     """Write exitStatus, the decimal status alone."""
-    write_file("exitStatus", str(_exit["status"]))
+    write_reserved("exitStatus", str(_exit["status"]))

@@ -273,6 +273,7 @@ class Shim:
             self._phase = "ended"
             return
         record.write_starttime(pid)
+        record.reserve()
         if self._is_init:
             self._oom_path = record.find_oom_file(pid)
         self._pid = pid

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from pathlib import Path
 from typing import Any
 
 from wherry import errors
@@ -22,6 +23,8 @@ from wherry.supervisor.live import EXTRA, LiveContainer, LiveProcess
 
 LOG_MAX_BYTES = 16 * 1024 * 1024
 LOG_MAX_FILES = 4
+#: Hidden from containers even when this supervisor has other ones: a daemon beside it may have these.
+DEFAULT_DIRS = (Path("/run/wherry"), Path("/var/lib/wherry"))
 #: Finished execs whose record and log are kept per container.
 KEPT_EXECS = 64
 
@@ -58,7 +61,7 @@ async def _create(core: Core, live: LiveContainer) -> None:
         request,
         live.disk.storage,
         cgroups_path=f"/wherry~{live.id[:100]}~{live.saved.generation:x}",
-        hidden=(core.settings.state_dir, core.settings.root_dir),
+        hidden=[path for path in (core.settings.state_dir, core.settings.root_dir, *DEFAULT_DIRS) if path.exists()],
     )
     live.save(
         runtime=runtime,
@@ -89,11 +92,17 @@ async def _create(core: Core, live: LiveContainer) -> None:
 
 async def created(core: Core, live: LiveContainer, init: LiveProcess) -> None:
     """Record that the container's process exists, and begin to watch it."""
-    live.change(Change.CREATED, created_at_ns=time.time_ns(), cgroup=live.saved.cgroup or cgroup.read_path(init.pid))
+    live.change(Change.CREATED, created_at_ns=time.time_ns(), cgroup=live.saved.cgroup or _find_cgroup(init.pid))
     init.state = State.CREATED
     failpoint.hit("create.saved")
     await core.emit(live, "create", process="")
     death.watch(core, live, init)
+
+
+def _find_cgroup(pid: int) -> str:
+    """Return the cgroup that a runtime has chosen; "" when it made none, and the process is in ours: we kill in it."""
+    path, own = cgroup.read_path(pid), cgroup.read_path(os.getpid())
+    return "" if f"{own}/".startswith(f"{path}/") else path
 
 
 def process_spec(
@@ -147,13 +156,20 @@ async def _spawn(core: Core, live: LiveContainer, process: LiveProcess, fields: 
         return await core.zygote.spawn_shim(fields, exit_fd, core.settings.start_timeout)
     except errors.RuntimeFailed as error:
         printed = _tail(live, process)
-        raise drivers.failure(
-            what, int(error.message), drivers.words(drivers.read_log(disk.directory / "log.json"), printed)
-        ) from None
+        said = drivers.words(drivers.read_log(disk.directory / "log.json"), printed)
+        raise _name_command(drivers.failure(what, int(error.message), said), process) from None
     except errors.WherryError as error:
         raise type(error)(f"cannot {what}: {error.message}") from error
     finally:
         os.close(exit_fd)
+
+
+def _name_command(error: errors.WherryError, process: LiveProcess) -> errors.WherryError:
+    """Add the command to an error about it: crun's do not name it."""
+    command = str(process.spec["args"][0])
+    if isinstance(error, errors.CommandNotFound | errors.CommandNotExecutable) and command not in error.message:
+        return type(error)(f"{error.message}: {command}")
+    return error
 
 
 def _tail(live: LiveContainer, process: LiveProcess) -> str:
@@ -254,7 +270,7 @@ async def undo_exec(core: Core, live: LiveContainer, process: LiveProcess) -> No
     if process.disk is not None:
         await core.thread(death.end_shim, process.disk)
         await core.thread(death.kill_now, live, process)
-        process.disk.close()
+        death.unwatch(process)
         await core.thread(live.disk.remove_process, process.id)
     live.processes.pop(process.id, None)
     process.settle(None)

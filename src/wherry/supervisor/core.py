@@ -15,6 +15,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from wherry import errors
 from wherry.model import status as st
+from wherry.runtime import container as containers
 from wherry.runtime import probe
 from wherry.runtime.container import Directories
 from wherry.runtime.driver import Driver
@@ -100,6 +101,7 @@ class Core:
         self.starts = asyncio.Semaphore(settings.concurrency)
         self.recovered = asyncio.Event()
         self._executor = ThreadPoolExecutor(max_workers=4, thread_name_prefix="wherry-disk")
+        self._remover = ThreadPoolExecutor(max_workers=1, thread_name_prefix="wherry-removal")
         self._last_generation = 0
 
     async def thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -107,9 +109,25 @@ class Core:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._executor, lambda: function(*args, **kwargs))
 
+    async def discard(self, directory: Path) -> None:
+        """Remove a directory tree, in a thread of its own: it may have a million files."""
+        await asyncio.get_running_loop().run_in_executor(self._remover, containers.discard, directory)
+
+    async def insist(self, action: Callable[[], None]) -> None:
+        """Do what must be written down, again and again while the state directory is full: nothing may overtake it."""
+        while True:
+            try:
+                action()
+            except OSError as error:
+                _logger.error("cannot write down what has happened: %s; trying again", error)
+                await asyncio.sleep(FULL_DISK_RETRY)
+            else:
+                return
+
     def close_threads(self) -> None:
         """Let the threads end."""
         self._executor.shutdown(wait=True)
+        self._remover.shutdown(wait=True)
 
     def make_generation(self) -> int:
         """Return a number that no container of these directories had before: the time, in nanoseconds."""
@@ -120,8 +138,7 @@ class Core:
         """Return a container. Raises NotFound."""
         live = self.containers.get((namespace, container_id))
         if live is None:
-            where = "" if namespace == "default" else f" in namespace {namespace!r}"
-            raise errors.NotFound(f"no container {container_id!r}{where}")
+            raise errors.NotFound(f"no container {container_id!r} in namespace {namespace!r}")
         return live
 
     def driver(self, live: LiveContainer) -> Driver:

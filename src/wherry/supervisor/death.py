@@ -36,6 +36,13 @@ def watch(core: Core, live: LiveContainer, process: LiveProcess) -> None:
     loop.add_reader(process.opened().exit_fd, hang_up, core, live, process)
 
 
+def unwatch(process: LiveProcess) -> None:
+    """Let go of a process; it is not touched."""
+    if process.disk is not None and process.disk.exit_fd >= 0:
+        asyncio.get_running_loop().remove_reader(process.disk.exit_fd)
+        process.disk.close()
+
+
 def hang_up(core: Core, live: LiveContainer, process: LiveProcess) -> None:
     """Begin to tell the end of a process whose shim is gone."""
     # Gone before we opened the FIFO: there is no hang-up then, ever, so recovery calls this itself; and never twice.
@@ -68,13 +75,13 @@ async def finish(core: Core, live: LiveContainer, init: LiveProcess, record: st.
     """Tell the end of a container: execs first, `oom`, then `exit`. The caller holds the lock."""
     # New execs are refused from here on: the state below is set before this coroutine gives way again.
     init.state = State.STOPPING
-    live.save(state=State.STOPPING.value)
+    await core.insist(lambda: live.save(state=State.STOPPING.value))
     await _settle_execs(core, live)
     if record.oom:
         await core.emit(live, "oom", process=ids.INIT, pid=init.pid)
     await _tell_exit(core, live, init, record)
     failpoint.hit("exit.journaled")
-    live.change(Change.EXITED)
+    await core.insist(lambda: live.change(Change.EXITED))
     init.state = State.STOPPED
     init.opened().close()
     init.settle(record)
@@ -87,18 +94,25 @@ async def finish(core: Core, live: LiveContainer, init: LiveProcess, record: st.
 
 async def _settle_execs(core: Core, live: LiveContainer) -> None:
     """Wait for every exec to be told: their processes die with the container's, or are killed here."""
-    waiting = [process for process in live.execs if not process.settled.is_set()]
-    if not waiting:
-        return
+    # One that still waits for its turn is refused when that comes: it never was.
+    waiting = [process for process in live.execs if process.disk is not None and not process.settled.is_set()]
     for process in waiting:
-        if process.disk is not None and process.pid:
+        if process.pid:
             await core.thread(kill_now, live, process)
+    for process in waiting:
+        await _wait_settled(core, live, process)
+
+
+async def _wait_settled(core: Core, live: LiveContainer, process: LiveProcess) -> None:
+    """Wait for the end of a killed process to be told, by killing its shim if need be."""
     try:
         async with asyncio.timeout(SHIM_TIMEOUT):
-            for process in waiting:
-                await process.settled.wait()
+            await process.settled.wait()
     except TimeoutError:
-        _logger.error("container %s: exec %s did not end", live.id, process.id)
+        _logger.error("container %s: the shim of %s does not tell its end; killing the shim", live.id, process.id)
+        await core.thread(end_shim, process.opened())
+        async with asyncio.timeout(SHIM_TIMEOUT):
+            await process.settled.wait()
 
 
 async def _tell_exit(core: Core, live: LiveContainer, process: LiveProcess, record: st.ExitRecord) -> None:
@@ -109,7 +123,7 @@ async def _tell_exit(core: Core, live: LiveContainer, process: LiveProcess, reco
         pid=process.pid,
         status=record.status,
         signal=record.signal,
-        reason=record.reason or ("oom" if record.oom else ""),
+        reason=record.reason,
     )
 
 
@@ -117,17 +131,12 @@ async def _conclude(core: Core, live: LiveContainer, process: LiveProcess) -> st
     """Return how a process without a shim has ended, ending it if need be, and have that on disk."""
     record = process.opened().exit_record()
     if record is None:
-        record = await core.thread(_end_orphan, live, process)
-    elif process.opened().exit_status() is None:  # the shim was killed between the two files
-        process.opened().write_exit_record(record)
-    return record
-
-
-def _end_orphan(live: LiveContainer, process: LiveProcess) -> st.ExitRecord:
-    _logger.warning("container %s: the shim of process %s was killed; ending the process", live.id, process.id)
-    kill_now(live, process)
-    record = st.ExitRecord(status=SHIM_LOST, signal=signal.SIGKILL, exited_at_ns=time.time_ns(), reason="shim-lost")
-    process.opened().write_exit_record(record)
+        _logger.warning("container %s: the shim of process %s was killed; ending the process", live.id, process.id)
+        await core.thread(kill_now, live, process)
+        record = st.ExitRecord(status=SHIM_LOST, signal=signal.SIGKILL, exited_at_ns=time.time_ns(), reason="shim-lost")
+    if process.opened().exit_status() is None:  # the shim was killed before it wrote that, or between the two files
+        found = record
+        await core.insist(lambda: process.opened().write_exit_record(found))
     return record
 
 
@@ -167,7 +176,7 @@ async def undo(core: Core, live: LiveContainer) -> None:
         if init is not None and init.disk is not None:
             await core.thread(end_shim, init.disk)
             await core.thread(kill_now, live, init)
-            init.disk.close()
+            unwatch(init)
         if live.disk.is_made:
             await release(core, live)
             await remove_directories(core, live)
@@ -181,8 +190,8 @@ async def undo(core: Core, live: LiveContainer) -> None:
 
 async def remove_directories(core: Core, live: LiveContainer) -> None:
     """Remove everything of a container from both trees."""
-    await core.thread(containers.discard, live.disk.storage)
-    await core.thread(containers.discard, live.disk.directory)
+    await core.discard(live.disk.storage)
+    await core.discard(live.disk.directory)
 
 
 def forget(core: Core, live: LiveContainer) -> None:
@@ -246,7 +255,7 @@ async def stop(core: Core, live: LiveContainer, timeout: float) -> st.ExitRecord
         async with live.lock:
             was = live.state
             if not init.settled.is_set():
-                live.change(Change.STOP)
+                live.change(Change.STOP, stop_deadline_ns=time.time_ns() + int(timeout * 1e9))
                 init.state = State.STOPPING
         if was in (State.RUNNING, State.PAUSED, State.STOPPING):
             await _ask_to_end(core, live, init, timeout)
@@ -272,14 +281,7 @@ async def end(core: Core, live: LiveContainer) -> None:
     if init.settled.is_set():
         return
     await core.thread(kill_now, live, init)
-    try:
-        async with asyncio.timeout(SHIM_TIMEOUT):
-            await init.settled.wait()
-    except TimeoutError:
-        _logger.error("container %s: its shim does not tell its end; killing the shim", live.id)
-        await core.thread(end_shim, init.opened())
-        async with asyncio.timeout(SHIM_TIMEOUT):
-            await init.settled.wait()
+    await _wait_settled(core, live, init)
 
 
 async def remove_unread(core: Core, live: LiveContainer) -> None:
@@ -298,7 +300,7 @@ async def delete(core: Core, live: LiveContainer, *, force: bool) -> None:
         if live.state is not State.UNKNOWN:
             if live.state in ALIVE:
                 raise errors.FailedPrecondition(
-                    f"cannot delete container {live.id}: it is {live.state.value}; stop it first, or force"
+                    f"cannot delete container {live.id}: it is {live.state.value}; stop it first, or delete it by force"
                 )
             live.change(Change.DELETE)
         elif not force:
@@ -316,15 +318,14 @@ async def finish_delete(core: Core, live: LiveContainer) -> None:
             live.owes_exit = False
     await release(core, live)
     failpoint.hit("delete.released")
-    await core.thread(containers.discard, live.disk.storage)
+    await core.discard(live.disk.storage)
     failpoint.hit("delete.storage")
-    if core.journal.told.get((live.saved.generation, "")) != "delete":
+    if core.journal.find_told(live.saved.generation, "", 0) != "delete":
         await core.emit(live, "delete", process="")
     failpoint.hit("delete.journaled")
-    await core.thread(containers.discard, live.disk.directory)
+    await core.discard(live.disk.directory)
     for process in live.processes.values():
-        if process.disk is not None:
-            process.disk.close()
+        unwatch(process)
     forget(core, live)
 
 

@@ -35,7 +35,7 @@ LEAP = 1_000_000
 #: A number beyond this is not ours; it must leave room within the int64 of the protocol.
 MAX_SEQ = 2**62
 SYNC_INTERVAL = 0.2
-#: Events read from disk at a time for a slow subscriber.
+#: Events handed to a subscriber at a time.
 _BATCH = 512
 
 
@@ -51,13 +51,17 @@ class Journal:
         self._fd = -1
         self._size = 0
         self._recent: deque[st.Event] = deque(maxlen=RECENT)
+        self._newest: deque[dict[str, Any]] = deque(maxlen=RECENT)
+        self._segments_begin = 0
         self._grown = asyncio.Event()
         self._dirty = asyncio.Event()
         self._closed = False
         #: The sequence number of the newest event, or where the count begins.
         self.last_seq = 0
-        #: The last event type by (generation, process), for recovery: what has been told already.
-        self.told: dict[tuple[int, str], str] = {}
+        #: The last event, type and time, by (generation, process), for recovery: what has been told already.
+        self.told: dict[tuple[int, str], tuple[str, int]] = {}
+        #: When the oldest kept event was told, Unix nanoseconds; 0 while none was ever removed.
+        self.oldest_ns = 0
         #: The last generation by (namespace, container), for those that lost their own record.
         self.generations: dict[tuple[str, str], int] = {}
 
@@ -70,24 +74,47 @@ class Journal:
             if not _is_segment(path):
                 continue
             first = int(path.stem)
+            self._segments_begin = self._segments_begin or first
             count = 0
             boot_before = ""  # a segment without its head line lost it in a power cut
             for entry in _read_entries(path):
                 if "boot" in entry:
                     boot_before = str(entry["boot"])
-                elif (event := _to_event(entry)) is not None:
-                    count += 1
-                    self.last_seq = max(self.last_seq, event.seq)
-                    self.told[event.generation, event.process] = event.type
-                    self.generations[event.namespace, event.container] = event.generation
-                    self._recent.append(event)
+                else:
+                    count += self._note(entry)
             self.last_seq = max(self.last_seq, first - 1)
             self._segments.append(first)
             self._counts[first] = count
         if boot != boot_before:
             self.last_seq += LEAP
+        self._recent.extend(filter(None, map(_to_event, self._newest)))
+        self._newest.clear()
         self._begin_segment(boot)
         self._retire()
+
+    def _note(self, entry: dict[str, Any]) -> bool:
+        """Take note of an event that is read at the start; a hundred thousand of them are not made into objects."""
+        number, generation, kind = entry.get("seq"), entry.get("generation"), entry.get("type")
+        if not isinstance(number, int) or not 0 < number < MAX_SEQ or not isinstance(kind, str):
+            return False
+        time_ns = entry.get("time_ns") if isinstance(entry.get("time_ns"), int) else 0
+        if not self.last_seq and self._segments_begin > 1:
+            self.oldest_ns = time_ns or 0
+        self.last_seq = max(self.last_seq, number)
+        if isinstance(generation, int):
+            self.told[generation, str(entry.get("process", ""))] = (kind, time_ns or 0)
+            self.generations[str(entry.get("namespace")), str(entry.get("container"))] = generation
+        self._newest.append(entry)
+        return True
+
+    def find_told(self, generation: int, process: str, made_ns: int) -> str | None:
+        """Return the last event type told of a process made at `made_ns`; what is older is of another of its id."""
+        kind, time_ns = self.told.get((generation, process), ("", 0))
+        return kind if kind and time_ns >= made_ns else None
+
+    def is_forgotten(self, time_ns: int) -> bool:
+        """Tell whether events of that time may have been told and removed since."""
+        return 0 < time_ns < self.oldest_ns
 
     def _begin_segment(self, boot: str) -> None:
         while os.path.lexists(self._path(self.last_seq + 1)) and not _is_segment(self._path(self.last_seq + 1)):
@@ -181,7 +208,7 @@ class Journal:
         stop = self.last_seq
         while not self._closed:
             grown = self._grown
-            events = self._read_after(position)
+            events = await self._read_after(position)
             for event in events:
                 yield event
                 position = event.seq
@@ -192,7 +219,7 @@ class Journal:
                     return
                 await grown.wait()
 
-    def _read_after(self, position: int) -> list[st.Event]:
+    async def _read_after(self, position: int) -> list[st.Event]:
         kept = self.first_seq - 1
         if position < kept:
             raise errors.OutOfRange(
@@ -200,19 +227,19 @@ class Journal:
             )
         if self._recent and self._recent[0].seq <= position + 1:
             return [event for event in self._recent if event.seq > position][:_BATCH]
-        return self._read_segments(position) if position < self.last_seq else []
+        if position >= self.last_seq:
+            return []
+        # A segment is some megabytes of JSON: not on the loop.
+        return await asyncio.to_thread(self._read_segment, position, list(self._segments))
 
-    def _read_segments(self, position: int) -> list[st.Event]:
-        found: list[st.Event] = []
-        index = max(bisect.bisect_right(self._segments, position + 1) - 1, 0)
-        for first in self._segments[index:]:
-            for entry in _read_entries(self._path(first)):
-                event = _to_event(entry)
-                if event is not None and event.seq > position:
-                    found.append(event)
-                    if len(found) >= _BATCH:
-                        return found
-        return found
+    def _read_segment(self, position: int, segments: list[int]) -> list[st.Event]:
+        """Return what follows `position` in the first segment that has something."""
+        index = max(bisect.bisect_right(segments, position + 1) - 1, 0)
+        for first in segments[index:]:
+            events = filter(None, map(_to_event, _read_entries(self._path(first))))
+            if found := [event for event in events if event.seq > position]:
+                return found
+        return []
 
     async def keep_synced(self) -> None:
         """Bring what was written to the disk, SYNC_INTERVAL seconds later, until cancelled; sleeps without events."""

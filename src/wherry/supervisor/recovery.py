@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
 import time
+from pathlib import Path
 
 from wherry import errors
 from wherry.linux import proc
 from wherry.model import ids
-from wherry.model.lifecycle import ALIVE, State
+from wherry.model.lifecycle import State
 from wherry.model.request import CreateRequest
 from wherry.runtime import container as containers
+from wherry.runtime import removal
 from wherry.runtime.container import Container, Record
 from wherry.supervisor import birth, death, pause
 from wherry.supervisor.core import Core
@@ -33,19 +34,25 @@ _POLL = 0.02
 
 
 async def recover(core: Core) -> None:
-    """Load everything below the state directory, then set `core.recovered`."""
-    found = await core.thread(_survey, core)
-    for live in found:
-        core.containers[live.key] = live
-    await asyncio.gather(*(_recover(core, live) for live in found))
-    await core.thread(_sweep_storage, core, {live.key for live in found})
-    core.journal.told.clear()
-    core.journal.generations.clear()
-    core.recovered.set()
+    """Load everything below the state directory, then set `core.recovered`.
+
+    What a shim is still making is left to a task of its own: a runtime that hangs must not hold everybody up.
+    """
+    try:
+        found = await core.thread(_survey, core)
+        for live in found:
+            core.containers[live.key] = live
+        slow = [task for task in await asyncio.gather(*(_recover(core, live) for live in found)) if task is not None]
+        await core.thread(_sweep_storage, core, {live.key for live in found})
+    finally:
+        core.recovered.set()
+    _logger.info("recovered %d containers", len(core.containers))
     for live in list(core.containers.values()):
         if live.state is State.STOPPED and live.saved.request.auto_remove:
             core.tasks.start(_remove_later(core, live), f"remove {live.id}")
-    _logger.info("recovered %d containers", len(core.containers))
+    await asyncio.gather(*slow, return_exceptions=True)
+    core.journal.told.clear()
+    core.journal.generations.clear()
 
 
 async def _remove_later(core: Core, live: LiveContainer) -> None:
@@ -59,18 +66,25 @@ def _survey(core: Core) -> list[LiveContainer]:
     state = core.directories.state
     for namespace in sorted(state.iterdir()):
         if namespace.name.startswith((".probe-", containers.TRASH)):
-            shutil.rmtree(namespace, ignore_errors=True)
+            _remove(namespace)
         if not namespace.is_dir() or namespace.is_symlink() or not _is_id(namespace.name, ids.RESERVED_NAMESPACES):
             continue
         for path in sorted(namespace.iterdir()):
             if path.name.startswith(containers.TRASH):
-                shutil.rmtree(path, ignore_errors=True)
+                _remove(path)
             elif path.is_dir() and not path.is_symlink() and _is_id(path.name):
                 found.append(_load(core, namespace.name, path.name))
             elif not path.name.startswith("."):
                 _logger.warning("%s is no container; moved to quarantine", path)
                 containers.move_aside(path, core.directories.quarantine)
     return found
+
+
+def _remove(path: Path) -> None:
+    try:
+        removal.remove_tree(path)
+    except OSError as error:
+        _logger.error("cannot remove %s: %s", path, error)
 
 
 def _is_id(name: str, reserved: frozenset[str] = frozenset()) -> bool:
@@ -84,7 +98,7 @@ def _load(core: Core, namespace: str, container_id: str) -> LiveContainer:
     except errors.WherryError as error:
         generation = core.journal.generations.get((namespace, container_id), 0)
         live = LiveContainer(disk, Record(generation=generation, request=CreateRequest(id=container_id)))
-        live.owes_exit = core.journal.told.get((generation, ids.INIT)) in ("start", "oom", "pause", "resume")
+        live.owes_exit = core.journal.find_told(generation, ids.INIT, 0) in ("start", "oom", "pause", "resume")
         _make_unknown(live, error.message)
         if (disk.directory / "state.json").exists():
             disk.quarantine(disk.directory / "state.json")
@@ -105,33 +119,57 @@ def _make_unknown(live: LiveContainer, problem: str) -> None:
     )
 
 
-async def _recover(core: Core, live: LiveContainer) -> None:
+async def _recover(core: Core, live: LiveContainer) -> asyncio.Task[None] | None:
+    """Recover one container; return the task that goes on with one that is still being made."""
     if live.state is State.UNKNOWN:
-        return
+        return None
     try:
-        async with asyncio.timeout(DEADLINE + core.settings.start_timeout * (live.state is State.CREATING)):
+        if live.state is State.CREATING and (live.disk.process_directory(ids.INIT) / "control").exists():
+            _load_process(live, ids.INIT)
+            if live.process(ids.INIT).opened().is_shim_alive():
+                live.made.clear()
+                return core.tasks.start(_recover_slowly(core, live), f"recover {live.id}")
+        async with asyncio.timeout(DEADLINE):
             await _recover_known(core, live)
     except TimeoutError:
         _make_unknown(live, f"it could not be recovered within {DEADLINE:g} s")
     except Exception as error:  # noqa: BLE001 - whatever one directory holds, it must not keep the others from recovery
         _make_unknown(live, f"it could not be recovered: {error}")
+    return None
+
+
+async def _recover_slowly(core: Core, live: LiveContainer) -> None:
+    try:
+        async with live.lock:
+            await _recover_made(core, live)
+    except Exception as error:  # noqa: BLE001 - as above
+        _make_unknown(live, f"it could not be recovered: {error}")
+    finally:
+        live.made.set()
 
 
 async def _recover_known(core: Core, live: LiveContainer) -> None:
     if live.state is State.DELETING:
         await death.finish_delete(core, live)
         return
-    if live.state is State.CREATING and not (live.disk.process_directory(ids.INIT) / "control").exists():
-        await death.undo(core, live)
+    if live.state is State.CREATING:
+        await _recover_made(core, live)
         return
     for process_id in live.disk.process_ids():
         _load_process(live, process_id)
     init = live.process(ids.INIT)
-    if live.state is State.CREATING and not await _finish_creation(core, live, init):
-        return
     for process in live.execs:
         await _recover_exec(core, live, process)
     await _recover_init(core, live, init)
+
+
+async def _recover_made(core: Core, live: LiveContainer) -> None:
+    """Finish a creation whose process exists, undo any other."""
+    init = live.init
+    if init is None:
+        await death.undo(core, live)
+    elif await _finish_creation(core, live, init):
+        await _recover_init(core, live, init)
 
 
 def _load_process(live: LiveContainer, process_id: str) -> None:
@@ -169,51 +207,70 @@ async def _wait_made(core: Core, process: LiveProcess) -> bool:
 
 
 async def _recover_exec(core: Core, live: LiveContainer, process: LiveProcess) -> None:
-    told = core.journal.told.get((live.saved.generation, process.id))
-    if told is None and not await _wait_made(core, process):
-        await birth.undo_exec(core, live, process)
-        return
-    if told == "exit":
+    made_ns = int(process.extra.get("created_at_ns", 0))
+    record = process.opened().exit_record()
+    told = core.journal.find_told(live.saved.generation, process.id, made_ns)
+    if told is None and core.journal.is_forgotten(made_ns):
+        told = "exit" if record is not None and core.journal.is_forgotten(record.exited_at_ns) else "start"
+    if told == "exit" and record is not None:
         process.state = State.STOPPED
-        process.settle(process.opened().exit_record())
         process.opened().close()
-        return
-    if told is None:
-        await birth.exec_started(core, live, process)
+        process.settle(record)
+    elif told is None and process.opened().is_shim_alive():
+        core.tasks.start(_finish_exec(core, live, process), f"recover {live.id}/{process.id}")
+    elif told is None:
+        await _finish_exec(core, live, process)
     else:
         process.state = State.RUNNING
-        death.watch(core, live, process)
+        _watch(core, live, process)
+
+
+async def _finish_exec(core: Core, live: LiveContainer, process: LiveProcess) -> None:
+    """Finish an exec whose shim has, or will have, made the process; undo it otherwise."""
+    if not await _wait_made(core, process):
+        await birth.undo_exec(core, live, process)
+        return
+    await birth.exec_started(core, live, process)
+    if not process.opened().is_shim_alive():
+        death.hang_up(core, live, process)
+
+
+def _watch(core: Core, live: LiveContainer, process: LiveProcess) -> None:
+    death.watch(core, live, process)
     if not process.opened().is_shim_alive():
         death.hang_up(core, live, process)
 
 
 async def _recover_init(core: Core, live: LiveContainer, init: LiveProcess) -> None:
-    generation = live.saved.generation
-    told = core.journal.told.get((generation, ids.INIT))
-    if core.journal.told.get((generation, "")) is None:
+    saved, journal = live.saved, core.journal
+    told = journal.find_told(saved.generation, ids.INIT, 0)
+    if journal.find_told(saved.generation, "", 0) is None and not journal.is_forgotten(saved.created_at_ns):
         await core.emit(live, "create", process="")
     init.state = live.state
-    init.started_at_ns = live.saved.started_at_ns
+    init.started_at_ns = saved.started_at_ns
     if live.state is State.STOPPED or told == "exit":
-        record = init.opened().exit_record()
-        init.opened().close()
-        if live.state is not State.STOPPED:
-            live.save(state=State.STOPPED.value)
-        init.state = State.STOPPED
-        init.settle(record)
-        await death.release(core, live)
+        await _settle_stopped(core, live, init)
         return
-    if live.state is State.CREATED and live.saved.goal == State.RUNNING.value:
+    if live.state is State.CREATED and saved.goal == State.RUNNING.value:
         await _finish_start(core, live, init)
-    elif live.state in ALIVE and live.saved.started_at_ns and told is None:
+    elif saved.started_at_ns and told is None and not journal.is_forgotten(saved.started_at_ns):
         await core.emit(live, "start", process=ids.INIT, pid=init.pid)
     if live.state in (State.PAUSING, State.PAUSED) and init.opened().is_shim_alive():
         await pause.recover(core, live)
-    death.watch(core, live, init)
-    if not init.opened().is_shim_alive():
-        death.hang_up(core, live, init)
-    elif live.state is State.STOPPING:
-        core.tasks.start(death.stop(core, live, 0.0), f"stop {live.id}")
+    _watch(core, live, init)
+    if live.state is State.STOPPING and init.opened().is_shim_alive():
+        left = (saved.stop_deadline_ns - time.time_ns()) / 1e9
+        core.tasks.start(death.stop(core, live, max(0.0, left)), f"stop {live.id}")
+
+
+async def _settle_stopped(core: Core, live: LiveContainer, init: LiveProcess) -> None:
+    record = init.opened().exit_record()
+    init.opened().close()
+    if live.state is not State.STOPPED:
+        live.save(state=State.STOPPED.value)
+    init.state = State.STOPPED
+    init.settle(record)
+    await death.release(core, live)
 
 
 async def _finish_start(core: Core, live: LiveContainer, init: LiveProcess) -> None:
@@ -237,4 +294,4 @@ def _sweep_storage(core: Core, known: set[tuple[str, str]]) -> None:
         for path in namespace.iterdir() if namespace.is_dir() else ():
             if (namespace.name, path.name) not in known:
                 _logger.info("%s belongs to no container; removed", path)
-                shutil.rmtree(path, ignore_errors=True)
+                _remove(path)

@@ -17,10 +17,11 @@ from pathlib import Path
 import wherry
 from wherry import errors
 from wherry.linux import cgroup
-from wherry.model import ids, stats
+from wherry.model import ids
 from wherry.model import request as req
 from wherry.model import status as st
 from wherry.model.lifecycle import ALIVE, State
+from wherry.model.stats import Stats
 from wherry.oci import bundle
 from wherry.runtime import attach, record
 from wherry.runtime.container import Container, Record
@@ -75,23 +76,26 @@ class Supervisor:
         self._background = [start(self.core.journal.keep_synced(), "journal sync")]
 
     async def _recover(self) -> None:
-        await asyncio.gather(recovery.recover(self.core), self.core.runtimes.probe())
+        _, found = await asyncio.gather(recovery.recover(self.core), self.core.runtimes.probe())
+        if not any(item.default and not item.problem for item in found):
+            reasons = "; ".join(f"{item.name}: {item.problem}" for item in found) or "neither crun nor runc is on PATH"
+            _logger.error("no container can be run: %s", reasons)
 
     async def close(self) -> None:
         """Finish what is under way, bounded, and leave everything running."""
-        for task in self._background:
-            task.cancel()
-        await self.core.tasks.close(CLOSE_TIMEOUT)
-        alive = any(live.state in ALIVE for live in self.core.containers.values())
-        await self.core.zygote.close(wait=not alive)
-        for live in self.core.containers.values():
-            for process in live.processes.values():
-                if process.disk is not None:
-                    asyncio.get_running_loop().remove_reader(process.disk.exit_fd)
-                    process.disk.close()
-        self.core.journal.close()
-        self.core.close_threads()
-        self._unlock()
+        try:
+            for task in self._background:
+                task.cancel()
+            await self.core.tasks.close(CLOSE_TIMEOUT)
+            alive = any(live.state in ALIVE for live in self.core.containers.values())
+            await self.core.zygote.close(wait=not alive)
+            for live in self.core.containers.values():
+                for process in live.processes.values():
+                    death.unwatch(process)
+        finally:
+            self.core.journal.close()
+            self.core.close_threads()
+            self._unlock()
 
     def _unlock(self) -> None:
         for fd in self._lock_fds:
@@ -261,11 +265,11 @@ class Supervisor:
         chosen.sort(key=lambda live: live.saved.generation)
         return st.ContainerList(containers=tuple(live.info() for live in chosen))
 
-    async def stats(self, request: req.StatsRequest) -> stats.Stats:
+    async def stats(self, request: req.StatsRequest) -> Stats:
         """Return what a container uses now."""
         return usage.take(await self._find(request.namespace, request.id))
 
-    async def watch_stats(self, request: req.StatsRequest) -> AsyncIterator[stats.Stats]:
+    async def watch_stats(self, request: req.StatsRequest) -> AsyncIterator[Stats]:
         """Yield what a container uses every so many seconds, until it ends."""
         live = await self._find(request.namespace, request.id)
         async for sample in usage.watch(live, request.interval):

@@ -7,6 +7,8 @@ import logging
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from wherry import errors
+
 _logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
@@ -27,7 +29,9 @@ class Tasks:
     def _on_done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            _logger.debug("task %s ended with %r", task.get_name(), error)
+            # One of ours is told to whoever waits; anything else is told here, in case nobody does.
+            level = logging.DEBUG if isinstance(error, errors.WherryError) else logging.ERROR
+            _logger.log(level, "task %s failed: %r", task.get_name(), error, exc_info=level >= logging.ERROR and error)
 
     async def run(self, work: Coroutine[Any, Any, T], name: str) -> T:
         """Return the result of `work`. Cancelling this cancels the wait, never the work."""

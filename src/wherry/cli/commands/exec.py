@@ -67,7 +67,7 @@ async def exec_(args: argparse.Namespace, settings: Settings) -> int:
             return exits.PIPE_CLOSED
         except errors.Unavailable as error:
             raise errors.Unavailable(f"{error.message}; {again}" if relay.begun else error.message) from error
-    return report_end(request.id, record)
+    return report_end(request.id, record, relay.lost_bytes)
 
 
 def make_attach_parser(prog: str) -> Parser:
@@ -119,7 +119,7 @@ async def attach(args: argparse.Namespace, settings: Settings) -> int:
         except asyncio.CancelledError:
             say(f"left {args.id}; it goes on")
             raise
-    return report_end(args.id, record)
+    return report_end(args.id, record, relay.lost_bytes)
 
 
 COMMANDS = {

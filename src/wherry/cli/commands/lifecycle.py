@@ -177,7 +177,8 @@ async def wait(args: argparse.Namespace, settings: Settings) -> int:
     """Wait for containers and print their status."""
 
     async def call(session: Session, id: str) -> object:
-        return await session.service.wait(req.ProcessRef(id=id, namespace=settings.namespace, process=args.process))
+        target = req.ProcessRef(id=id, namespace=settings.namespace, process=args.process)
+        return await session.again(lambda service: service.wait(target))
 
     records, status = await for_each(settings, args.ids, call)
     for record in records:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 import time
+from collections.abc import AsyncIterator
 
+from wherry import errors
 from wherry.cli import options, table, values
 from wherry.cli.command import Command
 from wherry.cli.parser import Parser, add_json, typed
-from wherry.cli.session import Settings, open_session
+from wherry.cli.session import Session, Settings, open_session
 from wherry.model import request as req
 from wherry.model import status as st
 
@@ -57,7 +60,7 @@ async def logs(args: argparse.Namespace, settings: Settings) -> int:
     )
     printer = Printer(timestamps=args.timestamps, follow=args.follow)
     async with open_session(settings) as session:
-        async for chunk in session.service.logs(request):
+        async for chunk in _follow(session, request):
             if args.stream not in (None, chunk.stream):
                 continue
             if args.json:
@@ -65,6 +68,31 @@ async def logs(args: argparse.Namespace, settings: Settings) -> int:
             else:
                 printer.print(chunk)
     return 0
+
+
+async def _follow(session: Session, request: req.LogsRequest) -> AsyncIterator[st.LogChunk]:
+    """Yield a log, and when it is followed go on behind the last piece after the daemon went away and came back."""
+    last_ns = 0
+    seen: dict[str, int] = {}  # bytes by stream of the pieces with that time
+    while True:
+        skip = dict(seen)
+        try:
+            async for chunk in session.service.logs(request):
+                if chunk.time_ns != last_ns:
+                    last_ns, seen, skip = chunk.time_ns, {}, {}
+                known = min(skip.get(chunk.stream, 0), len(chunk.data))
+                skip[chunk.stream] = skip.get(chunk.stream, 0) - known
+                fresh = chunk.data[known:]
+                seen[chunk.stream] = seen.get(chunk.stream, 0) + len(fresh)
+                if fresh:
+                    yield dataclasses.replace(chunk, data=fresh)
+            return
+        except errors.Unavailable as error:
+            if not request.follow:
+                raise
+            await session.reconnect(error.message)
+            if last_ns:
+                request = dataclasses.replace(request, since_ns=last_ns, tail=-1)
 
 
 class Printer:

@@ -16,7 +16,9 @@ from wherry.model import status as st
 
 _RUN = """Create and start a container. Attached (the default) its output comes out here, signals sent to this command
 reach it, and the exit code is its own; when the daemon goes away meanwhile, the container does not notice and this
-command waits for a daemon to come back. When nobody reads the output any more (| head), this command ends with 141;
+command waits for a daemon to come back. A container never waits for its reader: when this command's output is read
+so slowly that the log (--log-max-size, --log-max-files) is rotated away meanwhile, output is lost; how much is said,
+and the exit code is 125 instead of 0. When nobody reads the output any more (| head), this command ends with 141;
 the container goes on, unless --rm is given: then it is killed and deleted. SIGKILL of this command leaves the
 container running.
 
@@ -115,7 +117,9 @@ async def _run_attached(session: Session, request: req.CreateRequest, detach_key
         if relay.begun:
             raise errors.Unavailable(f"{error.message}; `wherry attach {request.id}` joins it again") from error
         raise
-    return report_end(request.id, record)
+    if request.auto_remove:
+        await _undo(session, request)  # the daemon does it as well; after this it is done
+    return report_end(request.id, record, relay.lost_bytes)
 
 
 async def _create_and_carry(session: Session, request: req.CreateRequest, relay: Relay) -> st.ExitRecord:
@@ -150,13 +154,16 @@ async def _undo(session: Session, request: req.CreateRequest) -> None:
         say(f"{error.message}; `wherry rm -f {request.id}` deletes what is left")
 
 
-def report_end(container_id: str, record: st.ExitRecord) -> int:
-    """Return the exit status, and say what is unusual about it."""
+def report_end(container_id: str, record: st.ExitRecord, lost_bytes: int) -> int:
+    """Return the exit status, and say what is unusual about it.
+
+    Output that did not come out here makes success a failure of ours: somebody may go on with half of it.
+    """
     if record.reason:
         say(f"{container_id} ended with status {record.status}: {record.reason}")
     if record.dropped_bytes:
         say(f"{record.dropped_bytes} bytes of output of {container_id} could not be logged")
-    return record.status
+    return exits.WHERRY_FAILED if lost_bytes and not record.status else record.status
 
 
 COMMANDS = {

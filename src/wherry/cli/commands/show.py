@@ -6,6 +6,7 @@ import argparse
 import shlex
 import time
 
+from wherry import errors
 from wherry.cli import options, table, values
 from wherry.cli.command import Command
 from wherry.cli.commands.lifecycle import for_each
@@ -44,7 +45,9 @@ def make_ps_parser(prog: str) -> Parser:
 def parse_filter(text: str) -> tuple[str, str]:
     """Return the label that `label=NAME=VALUE` or `label.NAME=VALUE` asks for. Raises InvalidArgument."""
     bare = text.removeprefix("label=").removeprefix("label.")
-    return values.parse_pair(bare if bare != text else "")
+    if bare == text:
+        raise errors.InvalidArgument(f"cannot read {text!r}: label=NAME=VALUE is expected")
+    return values.parse_pair(bare)
 
 
 async def ps(args: argparse.Namespace, settings: Settings) -> int:
