@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import os
 import stat
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from wherry import errors
-from wherry.model.request import CreateRequest, ExecRequest, Limits, Mount, Source
+from wherry.model.request import CreateRequest, ExecRequest, Limits, Mount, Source, Stdio
 from wherry.oci import bundle, capabilities, layers
 
 
@@ -211,8 +212,10 @@ def test_a_bundle_is_taken_as_it_is(tmp_path: Path, directory: Path) -> None:
     )
     assert os.listdir(directory) == []
     (tmp_path / "config.json").write_text(json.dumps({**config, "process": {**process, "terminal": True}}))
-    with pytest.raises(errors.Unimplemented, match="terminal"):
+    with pytest.raises(errors.InvalidArgument, match="terminal"):
         bundle.prepare(asked, directory, cgroups_path="", hidden=[])
+    asked = dataclasses.replace(asked, stdio=Stdio(terminal=True))
+    assert bundle.prepare(asked, directory, cgroups_path="", hidden=[]).process["terminal"] is True
 
 
 BASE: dict[str, Any] = {

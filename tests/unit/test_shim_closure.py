@@ -33,6 +33,7 @@ _OURS = {
 _STANDARD = {
     "ctypes", "ctypes._endian", "struct",  # system calls that os lacks
     "socket", "selectors", "select", "array", "math", "errno",  # send_fds, recv_fds; socket needs selectors
+    "fcntl", "termios",  # the size of a terminal
     "enum", "types", "functools", "collections", "collections.abc", "keyword", "operator", "reprlib",  # enum needs them
     "itertools", "gc", "time", "signal", "resource",
     "os", "os.path", "posixpath", "genericpath", "stat", "__future__",
