@@ -23,6 +23,8 @@ from wherry.supervisor.live import EXTRA, LiveContainer, LiveProcess
 
 LOG_MAX_BYTES = 16 * 1024 * 1024
 LOG_MAX_FILES = 4
+#: Seconds for a container to end at which a runtime has just failed.
+END_GRACE = 0.5
 #: Hidden from containers even when this supervisor has other ones: a daemon beside it may have these.
 DEFAULT_DIRS = (Path("/run/wherry"), Path("/var/lib/wherry"))
 #: Finished execs whose record and log are kept per container.
@@ -191,16 +193,17 @@ async def start(core: Core, live: LiveContainer) -> None:
         try:
             await core.driver(live).start(live.id, init.opened().directory)
         except errors.WherryError as error:
-            had_ended = _has_ended(init)
+            had_ended = await _has_ended(core, init)
             await core.thread(death.kill_now, live, init)
             raise _blame(error, live, had_ended) from error
         failpoint.hit("start.started")
         await started(core, live, init)
 
 
-def _has_ended(process: LiveProcess) -> bool:
-    disk = process.opened()
-    return process.settled.is_set() or pidfd.wait_end(process.pid, disk.starttime, 0.0)
+async def _has_ended(core: Core, process: LiveProcess) -> bool:
+    """Tell whether a process has ended, or does just now: `init` takes its time, until all below it have ended."""
+    starttime = process.opened().starttime
+    return process.settled.is_set() or await core.thread(pidfd.wait_end, process.pid, starttime, END_GRACE)
 
 
 def _blame(error: errors.WherryError, live: LiveContainer, had_ended: bool) -> errors.WherryError:
@@ -251,7 +254,7 @@ async def _exec(core: Core, live: LiveContainer, process: LiveProcess, request: 
     try:
         process.pid = await _spawn(core, live, process, fields, what)
     except errors.RuntimeFailed as error:
-        raise _blame(error, live, _has_ended(live.process(ids.INIT))) from error
+        raise _blame(error, live, await _has_ended(core, live.process(ids.INIT))) from error
     failpoint.hit("exec.spawned")
     await exec_started(core, live, process)
 
