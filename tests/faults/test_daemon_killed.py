@@ -48,6 +48,12 @@ async def _delete(world: World, client: Client) -> None:
     await client.service.delete(req.DeleteRequest(id=world.id("a")))
 
 
+async def _pause(world: World, client: Client) -> None:
+    await client.service.run(world.request("a"))
+    await client.service.pause(world.ref("a"))
+    await client.service.resume(world.ref("a"))
+
+
 POINTS: dict[str, Drive] = {
     **dict.fromkeys(
         ("create.recorded", "create.prepared", "create.directory", "create.spawned", "create.saved"), _run_sleeper
@@ -55,6 +61,7 @@ POINTS: dict[str, Drive] = {
     **dict.fromkeys(("start.recorded", "start.started", "start.saved", "start.journaled"), _run_sleeper),
     **dict.fromkeys(("exec.directory", "exec.spawned", "exec.journaled"), _exec),
     "exec.exit-noticed": _exec_short,
+    **dict.fromkeys(("pause.recorded", "pause.paused", "resume.resumed"), _pause),
     **dict.fromkeys(("exit.noticed", "exit.journaled", "exit.saved"), _run_short),
     **dict.fromkeys(("delete.marked", "delete.released", "delete.storage", "delete.journaled"), _delete),
 }
@@ -132,7 +139,7 @@ async def _check_true_state(world: World, client: Client, point: str) -> None:
         assert info.exit.status == 7
         assert [event.status for event in events if event.type == "exit"] == [7]
         return
-    assert info.state in ("created", "running")
+    assert info.state == {"pause.paused": "paused"}.get(point, "running") or info.state == "created"
     assert info.pid in world.descendants()
     assert is_alive(info.pid)
     if point.startswith("start."):
@@ -156,6 +163,12 @@ async def _retry(world: World, client: Client, drive: Drive) -> None:
                 await client.service.exec(request)
         else:
             assert (await client.service.exec(request)).state == "running"
+    elif drive is _pause:
+        if await get_state(client, world.ref("a")) == "running":
+            await client.service.pause(world.ref("a"))
+        assert (await client.service.resume(world.ref("a"))).state == "running"
+        kinds = [event.type for event in await world.events(client) if event.type in ("pause", "resume")]
+        assert kinds == ["pause", "resume"] * (len(kinds) // 2)
     elif drive is _exec_short:
         assert (await client.service.wait(world.process_ref("a", "e"))).status == 3
     elif drive is _run_short:
