@@ -121,10 +121,20 @@ async def test_daemon_killed_again_while_it_recovers_loses_nothing(world: World,
         await world.check_serving(client, "a")
 
 
+async def _settle(world: World, client: Client) -> tuple[tuple[st.ContainerInfo, ...], list[st.Event]]:
+    """Return containers and events once two looks agree: what a shim is still making is finished after the start."""
+    for _ in range(500):
+        found = (await client.containers(), await world.events(client))
+        await asyncio.sleep(0.05)
+        again = (await client.containers(), await world.events(client))
+        if found == again and all(info.state != "creating" for info in found[0]):
+            return found
+    pytest.fail("containers and events do not settle")
+
+
 async def _check_true_state(world: World, client: Client, point: str) -> None:
     """Check that the one container is known with its true state, or entirely gone."""
-    found = await client.containers()
-    events = await world.events(client)
+    found, events = await _settle(world, client)
     if not found:
         assert point.startswith(("create.", "delete."))
         assert world.leftovers() == []

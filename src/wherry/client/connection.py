@@ -57,6 +57,9 @@ async def connect(address: str | None = None, *, namespace: str = ids.DEFAULT_NA
         ("grpc.max_receive_message_length", methods.MAX_ANSWER),
         ("grpc.max_send_message_length", methods.MAX_ANSWER),
         ("grpc.enable_http_proxy", 0),
+        # Channels to one address share their connections, and the back-off after a failed one: a client made after the
+        # daemon's restart would be refused because of one made before it.
+        ("grpc.use_local_subchannel_pool", 1),
     ]
     async with grpc.aio.insecure_channel(f"unix://{path}", options=options) as channel:
         yield Client(Remote(channel), namespace=namespace)

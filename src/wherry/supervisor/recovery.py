@@ -73,11 +73,19 @@ def _survey(core: Core) -> list[LiveContainer]:
             if path.name.startswith(containers.TRASH):
                 _remove(path)
             elif path.is_dir() and not path.is_symlink() and _is_id(path.name):
+                if _is_only_begun(path):
+                    _remove(path)
+                    continue
                 found.append(_load(core, namespace.name, path.name))
             elif not path.name.startswith("."):
                 _logger.warning("%s is no container; moved to quarantine", path)
                 containers.move_aside(path, core.directories.quarantine)
     return found
+
+
+def _is_only_begun(directory: Path) -> bool:
+    """Tell whether a container's directory was made and nothing else: the daemon died before state.json was there."""
+    return all(path.name == ".state.json.new" for path in directory.iterdir())
 
 
 def _remove(path: Path) -> None:
