@@ -31,6 +31,35 @@ _END = object()
 _CANCEL_TIMEOUT = 5.0
 
 
+class _Call:
+    """One piece of work in the loop's thread, which the caller's thread may give up at any moment."""
+
+    def __init__(self) -> None:
+        self.ended = threading.Event()
+        self._task: asyncio.Task[object] | None = None
+        self._is_cancelled = False
+
+    async def follow(self, work: Awaitable[T]) -> T:
+        """Do the work, and tell that it has ended."""
+        self._task = asyncio.current_task()
+        try:
+            if self._is_cancelled:
+                if asyncio.iscoroutine(work):
+                    work.close()
+                raise asyncio.CancelledError
+            return await work
+        finally:
+            self.ended.set()
+
+    def cancel(self) -> None:
+        """Cancel the work, which may not have begun, or never will; called in the loop's thread."""
+        self._is_cancelled = True
+        if self._task is not None:
+            self._task.cancel()
+        else:
+            self.ended.set()
+
+
 class _Loop:
     """An event loop in a thread of its own."""
 
@@ -48,21 +77,25 @@ class _Loop:
 
     def call(self, work: Awaitable[T]) -> T:
         """Return the result of `work`; an interrupt here (Ctrl-C) cancels it there."""
-        ended = threading.Event()
-        following = _follow(work, ended)
+        call = _Call()
         try:
-            future = asyncio.run_coroutine_threadsafe(following, self._loop)
+            return self._schedule(call, work).result()
+        finally:
+            # An interrupt may come at any line, also before we hold the future.
+            if not call.ended.is_set():
+                self._loop.call_soon_threadsafe(call.cancel)
+                call.ended.wait(_CANCEL_TIMEOUT)
+
+    def _schedule(self, call: _Call, work: Awaitable[T]) -> concurrent.futures.Future[T]:
+        following = call.follow(work)
+        try:
+            return asyncio.run_coroutine_threadsafe(following, self._loop)
         except RuntimeError:
+            call.ended.set()
             following.close()
             if asyncio.iscoroutine(work):
                 work.close()
             raise errors.FailedPrecondition("cannot use the client: it is closed") from None
-        try:
-            return future.result()
-        finally:
-            if not future.done():
-                future.cancel()
-                ended.wait(_CANCEL_TIMEOUT)
 
     def iterate(self, source: AsyncIterator[T]) -> Iterator[T]:
         """Yield what `source` yields, and close it when the iteration is left."""
@@ -79,13 +112,6 @@ class _Loop:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._stop.set)
             self._thread.join()
-
-
-async def _follow(work: Awaitable[T], ended: threading.Event) -> T:
-    try:
-        return await work
-    finally:
-        ended.set()
 
 
 class _Face(Generic[T]):
