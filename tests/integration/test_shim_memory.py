@@ -6,7 +6,7 @@ import pytest
 
 from bench import shim_memory
 
-#: kB. Measured 1070 and 940 at 50 (docs/decisions/0005-rehearsal.md); the wish is 500. A module imported after the
+#: kB. Measured 1120 and 990 at 50 (docs/decisions/0005-rehearsal.md); the wish is 500. A module imported after the
 #: fork, or a rehearsal that no longer reaches a path, costs hundreds.
 MAX_PSS = 1400
 MAX_PRIVATE = 1250
