@@ -13,7 +13,7 @@ from wherry.linux import cgroup
 from wherry.model import status as st
 from wherry.runtime import driver, record, spawn
 
-#: In this order of preference: crun takes a third of the time of runc (docs/performance.md).
+#: In this order of preference: crun takes a third of the time of runc (tools/seccomp_cost.py shows both).
 NAMES = ("crun", "runc")
 TIMEOUT = 20.0
 
