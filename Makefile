@@ -3,11 +3,11 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PROTO := src/wherry/wire/wherry_v1.proto src/wherry/wire/health_v1.proto
+PROTO := src/wherry/wire/wherry_v1.proto src/wherry/wire/health_v1.proto src/wherry/wire/v0.proto
 CODE := src tools tests $(wildcard bench examples)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format proto lock install clean
+.PHONY: help run test bench check format proto lock install clean
 
 help: ## show this
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -19,6 +19,10 @@ run: $(VENV)/stamp ## set up what is missing, then show what Wherry does (root, 
 test: $(VENV)/stamp ## set up what is missing, then run every test; ARGS="-k journal" is passed to pytest
 	@tools/host.sh tests
 	@$(BIN)/python -m pytest $(ARGS)
+
+bench: $(VENV)/stamp ## measure beside containerd, conmon and the bare runtimes (root); ARGS="--quick lifecycle"
+	@tools/host.sh tests
+	@$(BIN)/python -m bench $(ARGS)
 
 check: $(VENV)/stamp ## ruff, mypy, import-linter
 	$(BIN)/ruff check $(CODE)

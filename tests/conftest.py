@@ -19,7 +19,7 @@ from tests.support.fake_runtime import FakeRuntime
 from wherry.linux import libc
 
 #: Tests in these directories run real containers.
-_CONTAINERS = frozenset({"integration", "faults", "soak", "contract", "examples"})
+_CONTAINERS = frozenset({"integration", "faults", "soak", "contract", "examples", "v0"})
 _TIMEOUT = 60.0
 
 hypothesis.settings.register_profile(

@@ -16,14 +16,19 @@ if TYPE_CHECKING:  # the same names for type checkers
     from wherry.client.service import Attachment as Attachment
     from wherry.client.sync import Sync as Sync
     from wherry.embed.supervise import supervise as supervise
+    from wherry.model.request import HealthCheck as HealthCheck
     from wherry.model.request import Limits as Limits
     from wherry.model.request import Mount as Mount
+    from wherry.model.request import RestartPolicy as RestartPolicy
     from wherry.model.request import Source as Source
     from wherry.model.request import Stdio as Stdio
     from wherry.model.request import Ulimit as Ulimit
+    from wherry.model.stats import Stats as Stats
     from wherry.model.status import ContainerInfo as ContainerInfo
     from wherry.model.status import Event as Event
     from wherry.model.status import ExitRecord as ExitRecord
+    from wherry.model.status import Health as Health
+    from wherry.model.status import HostProcess as HostProcess
     from wherry.model.status import Info as Info
     from wherry.model.status import LogChunk as LogChunk
     from wherry.model.status import Output as Output
@@ -41,8 +46,20 @@ _HOME = {
     "errors": "",
 }
 _VALUES = {
-    "request": ("Source", "Mount", "Ulimit", "Limits", "Stdio"),
-    "status": ("ExitRecord", "ProcessInfo", "ContainerInfo", "LogChunk", "Output", "Event", "Version", "Info"),
+    "request": ("Source", "Mount", "Ulimit", "Limits", "Stdio", "RestartPolicy", "HealthCheck"),
+    "status": (
+        "ExitRecord",
+        "ProcessInfo",
+        "ContainerInfo",
+        "Health",
+        "HostProcess",
+        "LogChunk",
+        "Output",
+        "Event",
+        "Version",
+        "Info",
+    ),
+    "stats": ("Stats",),
 }
 
 for _module, _names in _VALUES.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import time
@@ -190,3 +191,30 @@ def test_leaving_a_followed_log_does_not_end_the_container(box: Box) -> None:
     container = box.run("sh", "-c", "while :; do echo chatter; sleep 0.01; done")
     assert len(list(itertools.islice(container.logs(follow=True), 5))) == 5
     assert container.info().state == "running"
+
+
+def test_a_write_behind_the_end_takes_no_output_away(box: Box) -> None:
+    """A client that writes when the daemon has just ended the call was told of an internal error, and read no more."""
+    for _ in range(20):
+        container = box.run("sh", "-c", "head -c 300000 /dev/zero", stdio=PIPED)
+        container.wait(10)
+        found = b""
+        with container.attach(offset=0) as attachment:
+            for output in attachment:
+                found += output.data
+                with contextlib.suppress(errors.FailedPrecondition):
+                    attachment.write(b"x")
+            with pytest.raises(errors.FailedPrecondition, match="it has ended"):
+                attachment.write(b"x")
+        assert len(found) == 300000
+        container.delete()
+
+
+def test_nothing_is_written_behind_the_end_of_stdin(box: Box) -> None:
+    container = box.run("cat", stdio=PIPED)
+    with container.attach(offset=0) as attachment:
+        attachment.write(b"before")
+        attachment.close_stdin()
+        with pytest.raises(errors.FailedPrecondition, match=r"stdin was closed here|it has ended"):
+            attachment.write(b"after")
+        assert b"".join(output.data for output in attachment) == b"before"

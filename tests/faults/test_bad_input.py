@@ -132,8 +132,8 @@ async def test_absurd_values_are_refused_before_anything_is_made(world: World, r
     cases = [
         _options(user="-1"), _options(user=str(2**32)), _options(user="0:4294967296"), _options(user="no-such-user"),
         _options(user="root:no-such-group"), _options(limits=limits(memory_bytes=0)),
-        _options(limits=limits(memory_bytes=-1)), _options(limits=limits(cpus=0.0)),
-        _options(limits=limits(cpus=float("nan"))), _options(limits=limits(cpus=-1.0)),
+        _options(limits=limits(memory_bytes=-2)), _options(limits=limits(cpus=0.0)),
+        _options(limits=limits(cpus=float("nan"))), _options(limits=limits(cpus=-2.0)),
         _options(limits=limits(cpus=float("inf"))), _options(limits=limits(pids=0)), _options(limits=limits(pids=-5)),
         _options(args=()), _options(args=("a\0b",)), _options(env=("NOEQUALS",)), _options(env=("=x",)),
         _options(workdir="relative"), _options(hostname="a b"), _options(stop_signal="SIGNOPE"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 
 import pytest
@@ -55,11 +56,12 @@ def _make(world: World, command: str, script: str) -> str:
 async def test_runtime_that_lies_at_create_leaves_nothing_and_is_quoted(world: World) -> None:
     world.start("--start-timeout", "0.5")
     async with world.client() as client:
-        for name, (script, kind, word) in LIES.items():
-            request = world.request("a", "true", runtime=_make(world, "create", script))
+        calls = (("create", client.service.create), ("run", client.service.run))
+        for (verb, call), (name, (script, kind, word)) in itertools.product(calls, LIES.items()):
+            request = world.request("a", "true", runtime=_make(world, verb, script))
             with pytest.raises(errors.WherryError) as caught:
                 async with asyncio.timeout(5 * SLOW):
-                    await client.service.run(request)
+                    await call(request)
             error = caught.value
             assert type(error) is kind, (name, error)
             assert word in error.message, name
@@ -105,15 +107,12 @@ async def test_runtime_that_cannot_start_ends_the_container_and_is_quoted(world:
             ("sleep 60", errors.DeadlineExceeded),
         ):
             request = world.request("a", runtime=_make(world, "start", script))
+            created = await client.service.create(request)
             with pytest.raises(errors.WherryError) as caught:
-                await client.service.run(request)
+                await client.service.start(world.ref("a"))
             assert type(caught.value) is kind, caught.value
             if kind is errors.RuntimeFailed:
                 assert "no start" in caught.value.message
-            assert await client.containers() == ()
-            created = await client.service.create(request)
-            with pytest.raises(kind):
-                await client.service.start(world.ref("a"))
             assert (await client.service.wait(world.process_ref("a"))).status == 137
             assert not is_alive(created.pid)
             await client.service.delete(req.DeleteRequest(id=world.id("a")))
@@ -163,7 +162,7 @@ async def test_daemon_without_a_working_runtime_serves_and_says_why(world: World
 async def test_hanging_creation_delays_nobody_else(world: World) -> None:
     world.start("--start-timeout", "3", "--concurrency", "2")
     async with world.client() as client:
-        request = world.request("slow", runtime=_make(world, "create", "sleep 60"))
+        request = world.request("slow", runtime=_make(world, "run", "sleep 60"))
         hanging = asyncio.gather(client.service.run(request), return_exceptions=True)
         await eventually_async("it hangs", world.directory("slow").exists)
         begun = time.monotonic()

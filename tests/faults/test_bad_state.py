@@ -76,6 +76,8 @@ async def test_damaged_containers_are_shown_and_can_be_removed_by_force(world: W
             await client.service.delete(req.DeleteRequest(id=world.id(name), force=True))
         left = [damage for damage, name in names.items() if is_alive(pids[world.id(name)])]
         assert left == [], "these still run"
+        told = [event.container for event in await world.events(client) if event.type == "exit"]
+        assert sorted(told) == sorted(world.id(name) for name in names.values()), "each end is told, and once"
         await world.check_serving(client, "d0")
         assert is_alive(sound.pid)
 

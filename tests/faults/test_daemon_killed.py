@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import wherry
+from tests.faults import test_health, test_restarts
 from tests.faults.world import World, get_state, is_alive, scenario
 from wherry import errors
 from wherry.client.client import Client
@@ -23,6 +24,11 @@ Drive = Callable[[World, Client], Awaitable[None]]
 
 async def _run_sleeper(world: World, client: Client) -> None:
     await client.service.run(world.request("a"))
+
+
+async def _start(world: World, client: Client) -> None:
+    await client.service.create(world.request("a"))
+    await client.service.start(world.ref("a"))
 
 
 async def _run_short(world: World, client: Client) -> None:
@@ -56,9 +62,9 @@ async def _pause(world: World, client: Client) -> None:
 
 POINTS: dict[str, Drive] = {
     **dict.fromkeys(
-        ("create.recorded", "create.prepared", "create.directory", "create.spawned", "create.saved"), _run_sleeper
+        ("create.prepared", "create.directory", "create.spawned", "create.saved", "create.journaled"), _run_sleeper
     ),
-    **dict.fromkeys(("start.recorded", "start.started", "start.saved", "start.journaled"), _run_sleeper),
+    **dict.fromkeys(("start.recorded", "start.started", "start.saved", "start.journaled"), _start),
     **dict.fromkeys(("exec.directory", "exec.spawned", "exec.journaled"), _exec),
     "exec.exit-noticed": _exec_short,
     **dict.fromkeys(("pause.recorded", "pause.paused", "resume.resumed"), _pause),
@@ -74,7 +80,7 @@ def test_no_failpoint_is_forgotten() -> None:
     hits = [
         name for path in source.rglob("*.py") for name in re.findall(r'failpoint\.hit\("([^"]*)"\)', path.read_text())
     ]
-    assert sorted(hits) == sorted(POINTS)
+    assert sorted(hits) == sorted([*POINTS, *test_health.OWN, *test_restarts.OWN])
 
 
 @pytest.mark.parametrize(("point", "runtime"), CASES)
@@ -161,7 +167,7 @@ async def _check_true_state(world: World, client: Client, point: str) -> None:
 
 
 async def _retry(world: World, client: Client, drive: Drive) -> None:
-    if drive is _run_sleeper:
+    if drive in (_run_sleeper, _start):
         again = await client.service.run(world.request("a"))
         assert again.state == "running"
         assert is_alive(again.pid)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import signal
 import time
@@ -103,7 +104,8 @@ def _slow_runtime(world: World, where: str) -> str:
     before, after = ("sleep 60", "") if where == "before" else ("", "sleep 60")
     path.write_text(
         "#!/bin/sh\n"
-        f'case " $* " in *" create "*) touch {world.base}/reached-before; {before or ":"}; crun "$@" || exit\n'
+        f'case " $* " in *" create "*|*" run "*) touch {world.base}/reached-before;\n'
+        f'{before or ":"}; crun "$@" || exit\n'
         f"touch {world.base}/reached-after; {after or ':'}; exit 0;; esac\n"
         'exec crun "$@"\n'
     )
@@ -236,3 +238,46 @@ async def test_zygote_that_cannot_live_is_one_clear_error(world: World) -> None:
                 stop.set()
         await client.service.run(world.request("a", "true"))
         assert (await client.service.wait(world.process_ref("a"))).status == 0
+
+
+@pytest.mark.parametrize("runtime", ["crun", "runc"])
+@scenario
+async def test_shim_killed_at_any_moment_of_a_creation_leaves_no_process_that_nobody_knows(
+    world: World, runtime: str
+) -> None:
+    world.runtime = runtime
+    world.start()
+    async with world.client() as client:
+        for number in range(25):
+            async with asyncio.TaskGroup() as group:
+                making = group.create_task(_try_to_run(world, client, f"a{number}"))
+                await eventually_async("there is a shim", functools.partial(_has_shim, world, f"a{number}"))
+                await asyncio.sleep(0.0015 * number)
+                with contextlib.suppress(OSError):
+                    os.kill(world.shim_pid(f"a{number}"), signal.SIGKILL)
+            if making.result():
+                _check_lost(await _wait(world, client, f"a{number}"))
+                await client.service.delete(req.DeleteRequest(id=world.id(f"a{number}")))
+        assert not await client.containers()
+        await eventually_async("no container runs", lambda: not [pid for pid in world.descendants() if _sleeps(pid)])
+
+
+def _has_shim(world: World, name: str) -> bool:
+    path = world.directory(name) / "shim.pid"
+    return path.exists() and bool(path.read_text())
+
+
+async def _try_to_run(world: World, client: Client, name: str) -> bool:
+    with contextlib.suppress(errors.WherryError):
+        await client.service.run(world.request(name))
+        return True
+    return False
+
+
+def _sleeps(pid: int) -> bool:
+    """Tell whether a process is a container's, or what a runtime has made to become one."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+    return words.startswith(b"sleep\0") or b"runc\0init" in words

@@ -291,7 +291,8 @@ class World:
         assert self.kill(signal.SIGTERM) == 0, self.log()
         if self.strays():
             eventually(f"no process is left: {self.strays()}", lambda: not self.strays(), 5.0)
-        assert self.leftovers() == []
+        left = self.leftovers()
+        assert left == [], f"{left}\n{self.log()}"
         assert "Traceback" not in self.log(), self.log()
 
     def destroy(self) -> None:
@@ -333,18 +334,31 @@ def check_journal(events: Sequence[st.Event]) -> None:
     numbers = [event.seq for event in events]
     assert numbers == list(range(1, len(numbers) + 1)), numbers
     order = {"create": 0, "start": 1, "oom": 2, "exit": 3, "delete": 4}
-    told: dict[tuple[int, str], list[str]] = defaultdict(list)
+    told: dict[tuple[int, str, int], list[str]] = defaultdict(list)
     ends: dict[int, int] = {}
+    runs: dict[int, int] = defaultdict(int)
+    kills: dict[tuple[int, int], int] = defaultdict(int)
     for event in events:
-        if event.type not in ("pause", "resume"):  # as often as one likes
-            told[event.generation, event.process].append(event.type)
+        if event.type == "restart":
+            del ends[event.generation]  # only what has ended is started again
+            runs[event.generation] += 1
+            continue
+        if event.type == "oom":  # once for each growth of the count, which every run begins anew
+            run = event.generation, runs[event.generation]
+            assert event.count > kills[run], f"told already: {event}"
+            is_first, kills[run] = not kills[run], event.count
+            assert event.generation not in ends, f"after the exit of init: {event}"
+            if not is_first:
+                continue
+        if event.type not in ("pause", "resume", "update", "health"):  # as often as one likes
+            told[event.generation, event.process, runs[event.generation]].append(event.type)
         if event.type == "exit" and event.process == "init":
             ends[event.generation] = event.seq
         elif event.type in ("exit", "start"):
             assert event.generation not in ends, f"after the exit of init: {event}"
-    for (generation, process), types in told.items():
-        assert len(set(types)) == len(types), (generation, process, types)
-        assert sorted(types, key=order.__getitem__) == types, (generation, process, types)
+    for key, types in told.items():
+        assert len(set(types)) == len(types), (key, types)
+        assert sorted(types, key=order.__getitem__) == types, (key, types)
 
 
 async def get_state(client: Client, ref: req.ContainerRef) -> str:

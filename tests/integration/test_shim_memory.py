@@ -1,4 +1,4 @@
-"""What a shim costs while its container sleeps. `python -m bench shim_memory` prints the figures."""
+"""What a shim costs while its container sleeps. `python -m bench memory` has it beside its peers."""
 
 from __future__ import annotations
 

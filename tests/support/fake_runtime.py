@@ -34,8 +34,8 @@ class FakeRuntime:
         return str(self.path)
 
     def set(self, verb: str, mode: str, number: float = 0) -> None:
-        """Misbehave in one way, whenever `verb` (`*`: anything) is called."""
-        self._modes.write_text(f"{verb} {mode} {number:g}\n")
+        """Misbehave in one way, whenever `verb` (`*`: anything; or several with commas) is called."""
+        self._modes.write_text("".join(f"{one} {mode} {number:g}\n" for one in verb.split(",")))
 
     def reset(self) -> None:
         """Behave like the real runtime again."""

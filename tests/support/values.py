@@ -20,7 +20,10 @@ CLASSES: list[Any] = [
     if dataclasses.is_dataclass(cls) and isinstance(cls, type) and cls.__module__ == module.__name__
 ]
 #: Fields that are 64 bits wide on the wire; the other integers have 32.
-_WIDE = ("_bytes", "_ns", "_us", "soft", "hard", "pids", "generation", "seq", "offset", "tail", "after")
+_WIDE = (
+    "_bytes", "_ns", "_us", "soft", "hard", "pids", "generation", "seq", "offset", "tail", "after", "count", "uid",
+    "cpu_shares", "blkio_weight",
+)  # fmt: skip
 # Surrogates have no UTF-8; protobuf refuses them and a test of its own says so.
 _text = some.text(some.characters(exclude_categories=["Cs"]), max_size=12)
 

@@ -156,3 +156,13 @@ def test_a_path_out_of_the_hierarchy_is_nowhere(path: str) -> None:
 def test_the_mode_is_one_of_four() -> None:
     assert cgroup.read_mode() in ("v2", "hybrid", "v1", "none")
     assert cgroup.read_path(2**22) == ""
+
+
+def test_descendants_are_found_while_they_come_and_go() -> None:
+    script = "i=0; while [ $i -lt 300 ]; do sh -c 'sh -c true; true' & i=$((i+1)); done; wait"
+    with subprocess.Popen(["/bin/sh", "-c", script]) as shell:
+        seen = set()
+        while shell.poll() is None:
+            seen |= set(proc.descendants(shell.pid))
+        assert seen
+    assert proc.descendants(shell.pid) == []

@@ -89,7 +89,7 @@ def test_ctrl_c_is_no_traceback(
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("name", ["start", "stop", "kill", "rm", "inspect"])
+@pytest.mark.parametrize("name", ["start", "stop", "restart", "kill", "rm", "inspect"])
 def test_every_container_is_tried_and_every_failure_printed(
     name: str, fake: FakeService, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -131,6 +131,33 @@ def test_ps_shows_the_living_unless_asked(fake: FakeService, capsys: pytest.Capt
     assert [line.split()[0] for line in lines[1:]] == ["alive", "dead", "odd"]
     assert "stopped (3)" in lines[2]
     assert "torn" in lines[3]
+
+
+def test_ps_tells_of_health_and_restarts_where_there_are_any() -> None:
+    base = st.ContainerInfo(id="c", namespace="default", generation=1, state="running")
+    ended = st.ExitRecord(status=1)
+    assert show.format_state(base) == "running"
+    assert show.format_state(dataclasses.replace(base, health=st.Health(status="healthy"))) == "running (healthy)"
+    assert show.format_state(dataclasses.replace(base, restarts=2)) == "running (restarted 2x)"
+    unwell = st.Health(status="unhealthy")
+    waiting = dataclasses.replace(base, state="restarting", exit=ended, health=unwell, restarts=3)
+    assert show.format_state(waiting) == "restarting (1, unhealthy, restarted 3x)"
+
+
+def test_update_asks_for_what_was_said_of_each_container(fake: FakeService, capsys: pytest.CaptureFixture[str]) -> None:
+    fake.add("c1")
+    fake.add("c2")
+    assert wherry_main("update", "--memory", "64M", "--pids", "none", "c1", "c2") == 0
+    asked = req.Limits(memory_bytes=64 << 20, pids=-1)
+    assert fake.calls == [req.UpdateRequest(id="c1", limits=asked), req.UpdateRequest(id="c2", limits=asked)]
+    assert capsys.readouterr() == ("", "")
+
+
+def test_an_update_of_nothing_is_refused(fake: FakeService, capsys: pytest.CaptureFixture[str]) -> None:
+    fake.add("c1")
+    assert wherry_main("update", "c1") == 125
+    assert "no limit is given" in capsys.readouterr().err
+    assert fake.calls == []
 
 
 def test_ps_filters_by_label(fake: FakeService, capsys: pytest.CaptureFixture[str]) -> None:

@@ -127,6 +127,10 @@ class FakeService:
             self.ended.set()
         return req.Empty()
 
+    async def restart(self, request: req.StopRequest) -> st.ContainerInfo:
+        self._note("restart", request)
+        return self._set(request.id, state="running", pid=4712, exit=None)
+
     async def stop(self, request: req.StopRequest) -> st.ExitRecord:
         self._note("stop", request)
         self._set(request.id, state="stopped", pid=0, exit=self.record)
@@ -139,6 +143,16 @@ class FakeService:
     async def resume(self, request: req.ContainerRef) -> st.ContainerInfo:
         self._note("resume", request)
         return self._set(request.id, state="running")
+
+    async def update(self, request: req.UpdateRequest) -> st.ContainerInfo:
+        self._note("update", request)
+        return self._set(request.id, limits=request.limits)
+
+    async def processes(self, request: req.ContainerRef) -> st.HostProcessList:
+        self._note("processes", request)
+        self._find(request.id)
+        init = st.HostProcess(pid=42, parent=1, process="init", state="S", threads=1, command=("sleep", "60"))
+        return st.HostProcessList(processes=(init,))
 
     async def resize(self, request: req.ResizeRequest) -> req.Empty:
         self._note("resize", request)

@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from tests.unit.test_cli_fake import FakeService, install, wherry_main
-from wherry.cli import command, options
+from wherry.cli import command, limits, options
 from wherry.cli.commands import exec as exec_commands
 from wherry.cli.commands import run as run_commands
+from wherry.cli.commands import update as update_commands
 from wherry.model import request as req
 
 HELP_IMPORTS_NOT = ("asyncio", "grpc", "rich", "google.protobuf", "dataclasses", "wherry.client.client")
@@ -30,7 +31,9 @@ def test_every_option_of_run_reaches_the_request() -> None:
     words = """--name c1 --rm -i --here -e A=1 --env HOME -w /w -u 1:2 --hostname h -l a=b --label c=d=e
         --mount type=tmpfs,dst=/t,size=1m -v src:/dst:ro --read-only -m 20M --cpus 0.5 --pids 7 --network host
         --cap-add NET_RAW --cap-drop ALL --privileged --ulimit nofile=1:2 --runtime runc --stop-signal INT
-        --log-max-size 1M --log-max-files 2 host -- sh -c true"""
+        --log-max-size 1M --log-max-files 2 --ttl 10m --memory-reservation 10M --memory-swap 40M --cpu-shares 512
+        --cpuset-cpus 0-1 --cpuset-mems 0 --blkio-weight 300 --health-cmd true --health-interval 5s --health-timeout 2s
+        --health-retries 4 --health-start-period 1m --on-unhealthy kill host -- sh -c true"""
     assert read_run(*words.split()) == req.CreateRequest(
         id="c1",
         source=req.Source(kind="host", here="/here"),
@@ -45,7 +48,17 @@ def test_every_option_of_run_reaches_the_request() -> None:
             req.Mount(source="/here/src", target="/dst", read_only=True),
         ),
         read_only=True,
-        limits=req.Limits(memory_bytes=20 << 20, cpus=0.5, pids=7),
+        limits=req.Limits(
+            memory_bytes=20 << 20,
+            memory_reservation_bytes=10 << 20,
+            memory_swap_bytes=40 << 20,
+            cpus=0.5,
+            cpu_shares=512,
+            cpuset_cpus="0-1",
+            cpuset_mems="0",
+            pids=7,
+            blkio_weight=300,
+        ),
         network="host",
         cap_add=("NET_RAW",),
         cap_drop=("ALL",),
@@ -55,7 +68,45 @@ def test_every_option_of_run_reaches_the_request() -> None:
         stop_signal="INT",
         stdio=req.Stdio(stdin_open=True, log_max_bytes=1 << 20, log_max_files=2),
         auto_remove=True,
+        ttl=600.0,
+        health=req.HealthCheck(
+            args=("/bin/sh", "-c", "true"),
+            interval=5.0,
+            timeout=2.0,
+            retries=4,
+            start_period=60.0,
+            on_unhealthy="kill",
+        ),
     )
+
+
+def test_every_option_of_a_restart_reaches_the_request() -> None:
+    words = "--restart on-failure:3 --restart-delay 1s --restart-factor 1.5 --restart-max-delay 2m --restart-reset 0"
+    assert read_run(*words.split(), "host", "true").restart == req.RestartPolicy(
+        name="on-failure", max_retries=3, delay=1.0, factor=1.5, max_delay=120.0, reset_after=0.0
+    )
+    assert read_run("--restart", "always", "host", "true").restart == req.RestartPolicy(name="always")
+    made = read_run("--health-cmd", "x y", "--on-unhealthy", "restart", "--restart-delay", "2", "host", "true")
+    assert made.restart == req.RestartPolicy(delay=2.0)
+    assert made.health.args == ("/bin/sh", "-c", "x y")
+    assert read_run("--rm", "--restart", "no", "host", "true").auto_remove
+
+
+def test_every_limit_can_be_changed_and_those_that_are_none_are_lifted() -> None:
+    parser = update_commands.make_update_parser("wherry update")
+    words = "c1 c2 -m 1G --memory-reservation none --memory-swap none --cpu-quota 5000 --cpu-period 10000 --pids 5"
+    args = parser.parse_args(words.split())
+    assert args.ids == ["c1", "c2"]
+    assert limits.make(args) == req.Limits(
+        memory_bytes=1 << 30,
+        memory_reservation_bytes=-1,
+        memory_swap_bytes=-1,
+        cpu_quota_us=5000,
+        cpu_period_us=10000,
+        pids=5,
+    )
+    lifted = parser.parse_args(["--cpus=none", "--memory=none", "--cpu-quota=none", "--pids=none", "c1"])
+    assert limits.make(lifted) == req.Limits(cpus=-1, memory_bytes=-1, cpu_quota_us=-1, pids=-1)
 
 
 def test_without_options_the_request_is_the_default_one() -> None:
@@ -129,12 +180,37 @@ MISUSES = {
         ["--memory", "0", "host", "x"],
         ["--name", "a/b", "host", "x"],
         ["alpine", "x"],
+        ["--memory-swap", "lots", "host", "x"],
+        ["--cpu-shares", "1", "host", "x"],
+        ["--cpu-quota", "999", "host", "x"],
+        ["--cpu-period", "0", "host", "x"],
+        ["--cpuset-cpus", "one", "host", "x"],
+        ["--cpuset-mems", "0-", "host", "x"],
+        ["--blkio-weight", "1001", "host", "x"],
+        ["--restart", "often", "host", "x"],
+        ["--restart", "always:3", "host", "x"],
+        ["--restart", "on-failure:", "host", "x"],
+        ["--restart", "on-failure:0", "host", "x"],
+        ["--restart", "always", "--restart-delay", "0", "host", "x"],
+        ["--restart", "always", "--restart-factor", "0.5", "host", "x"],
+        ["--restart", "always", "--restart-factor", "nan", "host", "x"],
+        ["--restart-delay", "1s", "host", "x"],
+        ["--restart", "no", "--restart-max-delay", "1s", "host", "x"],
+        ["--rm", "--restart", "always", "host", "x"],
+        ["--rm", "--health-cmd", "true", "--on-unhealthy", "restart", "host", "x"],
+        ["--health-interval", "1s", "host", "x"],
+        ["--on-unhealthy", "kill", "host", "x"],
+        ["--health-cmd", " ", "host", "x"],
+        ["--health-cmd", "true", "--health-interval", "0", "host", "x"],
+        ["--health-cmd", "true", "--health-retries", "0", "host", "x"],
+        ["--health-cmd", "true", "--on-unhealthy", "cry", "host", "x"],
     ],
     "create": [["host"], ["--cpus", "0", "host", "x"], ["--rm", "host", "x"], ["--name", "", "host", "x"]],
     "exec": [[], ["c1"], ["--memory", "1M", "c1", "x"], ["a\nb", "x"]],
     "attach": [[], ["c1", "c2"], ["--process", "..", "c1"]],
     "start": [[], ["../x"], ["-x", "c1"]],
     "stop": [[], ["-t", "-1", "c1"], ["-t", "soon", "c1"]],
+    "restart": [[], ["-t", "soon", "c1"], ["a/b"]],
     "kill": [[], ["-s", "NOPE", "c1"], ["-s", "0", "c1"], ["-s", "65", "c1"]],
     "wait": [[], ["x" * 200], ["--json", "c1"]],
     "rm": [[], [""], ["--all", "c1"]],
@@ -143,7 +219,20 @@ MISUSES = {
     "logs": [[], ["--tail", "-5", "c1"], ["--since", "yesterday", "c1"], ["--stream", "stdin", "c1"]],
     "pause": [[], ["a/b"], ["--bogus", "a"]],
     "resume": [[], ["a/b"], ["--bogus", "a"]],
+    "update": [
+        [],
+        ["c1"],
+        ["--pids", "5"],
+        ["--pids", "0", "c1"],
+        ["--memory", "-1", "c1"],
+        ["--cpus", "nan", "c1"],
+        ["--cpu-shares", "none", "c1"],
+        ["--ulimit", "nofile=1", "c1"],
+        ["--pids", "5", "../x"],
+    ],
     "stats": [["--interval", "x"], ["--interval", "-1"], ["--bogus"]],
+    "top": [["--interval", "x"], ["--interval", "1ms"], ["--bogus"]],
+    "processes": [[], ["a", "b"], ["a/b"], ["--bogus", "a"]],
     "events": [["x"], ["--after", "-2"], ["--filter", "color=red"], ["--filter", "label.=x"]],
     "info": [["x"], ["--yaml"], ["--json=1"]],
     "version": [["x"], ["--yaml"], ["--json=1"]],

@@ -214,3 +214,53 @@ def test_any_text_parses_or_raises_the_one_error(parse: Callable[[str], object],
         message = error.message
     assert message.startswith("cannot")
     assert len(message) < 2000
+
+
+def test_none_is_one_more_value_and_means_no_limit() -> None:
+    parse = values.or_none(values.parse_pids)
+    assert (parse("none"), parse("7")) == (-1, 7)
+    with pytest.raises(errors.InvalidArgument):
+        parse("-1")
+
+
+@pytest.mark.parametrize(
+    ("text", "policy"),
+    [
+        ("no", ("no", 0)),
+        ("on-failure", ("on-failure", 0)),
+        ("on-failure:3", ("on-failure", 3)),
+        ("always", ("always", 0)),
+        ("unless-stopped", ("unless-stopped", 0)),
+    ],
+)
+def test_restart_policy(text: str, policy: tuple[str, int]) -> None:
+    assert values.parse_restart(text) == policy
+
+
+@pytest.mark.parametrize("text", ["", "Always", "always:1", "no:", "on-failure:", "on-failure:0", "on-failure:x", ":3"])
+def test_restart_policy_refused(text: str) -> None:
+    with pytest.raises(errors.InvalidArgument):
+        values.parse_restart(text)
+
+
+@pytest.mark.parametrize(
+    ("parse", "good", "bad"),
+    [
+        (values.parse_shares, "2", "1"),
+        (values.parse_shares, "262144", "262145"),
+        (values.parse_quota, "1000", "999"),
+        (values.parse_period, "1000000", "1000001"),
+        (values.parse_weight, "10", "9"),
+        (values.parse_retries, "1000", "1001"),
+        (values.parse_factor, "1.5", "0.99"),
+        (values.parse_factor, "100", "nan"),
+        (values.parse_time, "1ms", "0"),
+        (values.parse_cpuset, "0-2,7", "0-2,"),
+        (values.parse_cpuset, "0", "a"),
+        (values.parse_command, "x y", "  "),
+    ],
+)
+def test_what_limits_and_policies_take(parse: Callable[[str], object], good: str, bad: str) -> None:
+    assert str(parse(good)) in (good, "0.001", "100.0")
+    with pytest.raises(errors.InvalidArgument):
+        parse(bad)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import typing
 from typing import Any
 
 import pytest
@@ -98,7 +99,18 @@ def test_what_no_field_holds_is_refused_not_cut(value: Any) -> None:
         convert.to_message(value)
 
 
-@pytest.mark.parametrize("value", [req.ContainerRef(id=3), req.CreateRequest(args=(1,))])  # type: ignore[arg-type]
-def test_a_wrong_type_from_a_caller_of_the_library_is_refused(value: Any) -> None:
-    with pytest.raises(errors.InvalidArgument, match="does not fit the protocol"):
-        convert.to_message(value)
+_WRONG: Any = {
+    "id of ContainerRef": req.ContainerRef(id=typing.cast("Any", 3)),
+    "args of CreateRequest": req.CreateRequest(args=typing.cast("Any", (1,))),
+    "limits of CreateRequest": req.CreateRequest(limits=typing.cast("Any", {"pids": 5})),
+    "restart of CreateRequest": req.CreateRequest(restart=typing.cast("Any", "always")),
+    "args of HealthCheck": req.CreateRequest(health=req.HealthCheck(args=typing.cast("Any", "true"))),
+    "labels of CreateRequest": req.CreateRequest(labels=typing.cast("Any", {"a": 1})),
+    "memory_bytes of Limits": req.Limits(memory_bytes=typing.cast("Any", "64M")),
+}
+
+
+@pytest.mark.parametrize("field", _WRONG)
+def test_a_wrong_type_from_a_caller_of_the_library_is_refused_by_name(field: str) -> None:
+    with pytest.raises(errors.InvalidArgument, match=f"{field} does not fit the protocol"):
+        convert.to_message(_WRONG[field])

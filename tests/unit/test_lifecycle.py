@@ -67,7 +67,18 @@ def test_an_exit_is_heard_in_every_living_state_and_in_no_other(name: str) -> No
 def test_nothing_leads_back_from_the_end() -> None:
     for table in _TABLES.values():
         assert reachable(table, State.DELETING) == {State.DELETING}
-        assert reachable(table, State.STOPPED) == {State.STOPPED, State.DELETING}
+        again = {pair: state for pair, state in table.items() if pair[1] is not Change.RESTART}
+        assert reachable(again, State.STOPPED) == {State.STOPPED, State.DELETING}
+
+
+def test_what_is_alive_has_to_end_before_it_is_started_again() -> None:
+    assert {state for state, change in CONTAINER if change is Change.RESTART} == {
+        State.STOPPING,  # while its end is being told
+        State.STOPPED,
+        State.RESTARTING,
+    }
+    assert State.RESTARTING not in lifecycle.ALIVE | lifecycle.AT_REST
+    assert set(State) - lifecycle.ALIVE - lifecycle.AT_REST == {State.CREATING, State.RESTARTING}
 
 
 def test_an_exec_does_nothing_a_container_could_not() -> None:
@@ -104,6 +115,9 @@ class Life(RuleBasedStateMachine):
             assert self.state is before
             return
         self.exits += change is Change.EXITED
+        if change is Change.RESTART:
+            self.exits = 0
+            self.was_paused = False
         self.was_paused |= change is Change.PAUSE
 
     @precondition(lambda self: self.state in lifecycle.ALIVE)

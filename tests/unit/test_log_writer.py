@@ -134,6 +134,113 @@ def test_other_files_beside_the_log_are_never_removed(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 4 + 2
 
 
+def list_files(path: Path) -> list[tuple[int, bytes]]:
+    """Return the position and the content of each file of a log, oldest first."""
+    files = [(start, file.read_bytes()) for start, file in reader_of.list_rotated(path)]
+    return [*files, (sum(len(content) for _, content in files), path.read_bytes())]
+
+
+@given(some.lists(_PIECES, max_size=5), some.integers(1, 600))
+def test_a_second_writer_goes_on_where_the_first_has_ended(
+    lives: list[list[tuple[str, bytes]]], max_bytes: int
+) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory, "log")
+        end = 0
+        for pieces in lives:
+            with writing(path, max_bytes) as writer:
+                assert writer.end == end
+                for stream, data in pieces:
+                    writer.write(stream, data)
+                end = writer.end
+        if lives:
+            position = 0
+            for start, content in list_files(path):
+                assert start == position
+                position += len(content)
+            assert position == end
+            for stream in ("stdout", "stderr"):
+                written = [data for pieces in lives for name, data in pieces if name == stream]
+                assert read_path(path)[stream] == b"".join(written)
+
+
+@given(some.lists(some.tuples(_PIECES, some.integers(0, 80)), max_size=5), some.integers(1, 600))
+def test_what_a_killed_writer_has_torn_never_becomes_a_part_of_the_next_entry(
+    lives: list[tuple[list[tuple[str, bytes]], int]], max_bytes: int
+) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory, "log")
+        allowed = {b""}
+        for pieces, cut in lives:
+            with writing(path, max_bytes) as writer:
+                for stream, data in pieces:
+                    writer.write(stream, data)
+            for _, content in list_files(path):
+                allowed.update(content.split(b"\n"))
+            size = path.stat().st_size
+            os.truncate(path, max(0, size - cut))
+            allowed.add(path.read_bytes().rpartition(b"\n")[2])
+        for _, content in list_files(path) if lives else ():
+            assert set(content.split(b"\n")) <= allowed
+        if lives:
+            with writing(path, max_bytes) as writer:
+                writer.write("stdout", b"the next\n")
+                assert writer.end == sum(len(content) for _, content in list_files(path))
+            whole = [line for _, content in list_files(path) for line in content.split(b"\n") if line]
+            assert whole[-1].endswith(b" stdout F the next")
+            assert len(whole[-1].split(b" ")) == 5
+            assert read_path(path)["stdout"].endswith(b"the next\n")
+
+
+def test_a_torn_line_ends_where_it_was_torn(tmp_path: Path) -> None:
+    with writing(tmp_path / "log") as writer:
+        writer.write("stdout", b"whole\ntorn here\n")
+    os.truncate(tmp_path / "log", writer.end - 6)
+    with writing(tmp_path / "log") as writer:
+        assert writer.end == (tmp_path / "log").stat().st_size
+        writer.write("stdout", b"next\n")
+        assert writer.end == (tmp_path / "log").stat().st_size
+    assert read_path(tmp_path / "log")["stdout"] == b"whole\ntorn\nnext\n"
+
+
+def test_a_torn_line_is_not_glued_when_the_first_try_to_write_behind_it_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with writing(tmp_path / "log") as writer:
+        writer.write("stdout", b"torn\n")
+    os.truncate(tmp_path / "log", writer.end - 1)
+    with writing(tmp_path / "log") as writer:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "write", fail(errno.ENOSPC))
+            writer.write("stdout", b"lost\n")
+        writer.write("stdout", b"next\n")
+    assert read_path(tmp_path / "log")["stdout"] == b"torn\nnext\n"
+
+
+def test_a_second_writer_keeps_only_so_many_files_of_both(tmp_path: Path) -> None:
+    end = 0
+    for life in range(4):
+        with writing(tmp_path / "log", max_bytes=200, max_files=3) as writer:
+            for number in range(20):
+                writer.write("stdout", b"%d %d\n" % (life, number))
+            end = writer.end
+    assert len(list(tmp_path.iterdir())) == 3
+    files = [(start, file.stat().st_size) for start, file in reader_of.list_rotated(tmp_path / "log")]
+    assert files[1][0] == sum(files[0])
+    assert end == sum(files[1]) + (tmp_path / "log").stat().st_size
+    assert read_path(tmp_path / "log")["stdout"].endswith(b"3 18\n3 19\n")
+
+
+def test_a_rotation_that_was_cut_short_loses_no_position(tmp_path: Path) -> None:
+    with writing(tmp_path / "log") as writer:
+        writer.write("stdout", b"before\n")
+    (tmp_path / "log").rename(tmp_path / f"log.{0:020d}")
+    with writing(tmp_path / "log") as second:
+        assert second.end == writer.end
+        second.write("stdout", b"after\n")
+    assert read_path(tmp_path / "log")["stdout"] == b"before\nafter\n"
+
+
 def fail(number: int) -> Any:
     def failing(*_arguments: Any, **_options: Any) -> Any:
         raise OSError(number, os.strerror(number))

@@ -209,6 +209,7 @@ def test_a_bundle_is_taken_as_it_is(tmp_path: Path, directory: Path) -> None:
         private_pid=True,
         cgroups_path="/mine",
         rootfs=f"{tmp_path}/fs",
+        is_plain=True,
     )
     assert os.listdir(directory) == []
     (tmp_path / "config.json").write_text(json.dumps({**config, "process": {**process, "terminal": True}}))

@@ -8,11 +8,22 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck as Suppressed
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wherry import errors
-from wherry.model.request import CreateRequest, ExecRequest, Limits, Mount, Source, Stdio, Ulimit
+from wherry.model.request import (
+    CreateRequest,
+    ExecRequest,
+    HealthCheck,
+    Limits,
+    Mount,
+    RestartPolicy,
+    Source,
+    Stdio,
+    Ulimit,
+)
 from wherry.oci import bundle, rules
 
 HOST = CreateRequest(id="one", args=("true",))
@@ -106,6 +117,34 @@ def test_plain_requests_pass() -> None:
         ({"stdio": Stdio(log_max_bytes=1)}, "log_max_bytes"),
         ({"stdio": Stdio(log_max_bytes=-1)}, "log_max_bytes"),
         ({"stdio": Stdio(log_max_files=1)}, "log_max_files"),
+        ({"restart": RestartPolicy(name="sometimes")}, "the policies are no, on-failure, always, unless-stopped"),
+        ({"restart": RestartPolicy(name="always", max_retries=3)}, "only on-failure has it"),
+        ({"restart": RestartPolicy(name="on-failure", max_retries=-1)}, "max_retries"),
+        ({"restart": RestartPolicy(name="always", delay=0)}, "delay of restart 0"),
+        ({"restart": RestartPolicy(name="always", delay=float("nan"))}, "delay of restart nan"),
+        ({"restart": RestartPolicy(name="always", delay=2, max_delay=1)}, "below the delay"),
+        ({"restart": RestartPolicy(name="always", max_delay=float("inf"))}, "max_delay of restart inf"),
+        ({"restart": RestartPolicy(name="always", factor=0.5)}, "factor of restart 0.5"),
+        ({"restart": RestartPolicy(name="always", factor=101)}, "factor of restart 101"),
+        ({"restart": RestartPolicy(name="always", reset_after=-1)}, "reset_after"),
+        ({"restart": RestartPolicy(name="no", delay=5)}, "policy no has no delays"),
+        ({"restart": RestartPolicy(name="always"), "auto_remove": True}, "auto_remove is not valid"),
+        ({"health": HealthCheck(args=("x",), on_unhealthy="restart"), "auto_remove": True}, "auto_remove is not valid"),
+        ({"health": HealthCheck(interval=1)}, "no command"),
+        ({"health": HealthCheck(on_unhealthy="kill")}, "no command"),
+        ({"health": HealthCheck(args=("",))}, "the command is empty"),
+        ({"health": HealthCheck(args=("a", "b\0"))}, "NUL"),
+        ({"health": HealthCheck(args=("x",), interval=0)}, "interval of health 0"),
+        ({"health": HealthCheck(args=("x",), timeout=float("inf"))}, "timeout of health inf"),
+        ({"health": HealthCheck(args=("x",), retries=0)}, "retries of health 0"),
+        ({"health": HealthCheck(args=("x",), retries=1001)}, "retries of health 1001"),
+        ({"health": HealthCheck(args=("x",), start_period=-0.1)}, "start_period"),
+        ({"health": HealthCheck(args=("x",), on_unhealthy="cry")}, "none, kill, restart"),
+        ({"runtime_args": ("debug",)}, "an option is expected"),
+        ({"runtime_args": ("",)}, "an option is expected"),
+        ({"runtime_args": ("--",)}, "an option is expected"),
+        ({"runtime_args": ("--debug\n",)}, "control character"),
+        ({"runtime_args": ("--debug",) * 65}, "the limit is 64"),
     ],
 )
 def test_an_impossible_request_is_refused(changes: dict[str, Any], cause: str) -> None:
@@ -136,6 +175,34 @@ def test_every_field_that_a_bundle_refuses_exists() -> None:
         assert hasattr(HOST, name)
 
 
+@pytest.mark.parametrize(
+    "bad",
+    ["--root=/x", "--root", "-root=/x", "--roo=/x", "--log=/x", "--lo=/x", "-log", "--log-format=text", "--log-f=t"],
+)
+def test_the_options_that_are_ours_are_refused_in_every_spelling(bad: str) -> None:
+    with pytest.raises(errors.InvalidArgument, match="are ours"):
+        bundle.validate(replace(HOST, runtime_args=("--debug", bad)))
+
+
+def test_policies_are_taken_from_bundles_too() -> None:
+    for base in (HOST, BUNDLE):
+        for name in ("no", "on-failure", "always", "unless-stopped"):
+            bundle.validate(replace(base, restart=RestartPolicy(name=name)))
+        bundle.validate(replace(base, restart=RestartPolicy(name="on-failure", max_retries=3, delay=1, max_delay=1)))
+        check = HealthCheck(args=("test", "-n", ""), interval=0.01, retries=1000, on_unhealthy="restart")
+        bundle.validate(replace(base, health=check))
+        bundle.validate(replace(base, health=check, restart=RestartPolicy(delay=5)))
+        bundle.validate(replace(base, health=replace(check, on_unhealthy="kill"), auto_remove=True))
+        bundle.validate(replace(base, runtime_args=("--debug", "--rootless=false", "--systemd-cgroup"), no_pivot=True))
+
+
+@pytest.mark.parametrize("field", [{"args": ("true",)}, {"env": ("A=b",)}, {"workdir": "/"}, {"user": "1"}])
+def test_a_whole_process_takes_nothing_beside_it(field: dict[str, Any]) -> None:
+    rules.validate_exec(ExecRequest(id="one", oci_process="{}"))
+    with pytest.raises(errors.InvalidArgument, match="beside oci_process"):
+        rules.validate_exec(ExecRequest(id="one", oci_process="{}", **field))
+
+
 def test_an_exec_needs_a_command() -> None:
     rules.validate_exec(ExecRequest(id="one", args=("true",)))
     with pytest.raises(errors.InvalidArgument, match="no command given"):
@@ -143,7 +210,7 @@ def test_an_exec_needs_a_command() -> None:
 
 
 # A busy machine is no failure.
-patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+patient = settings(deadline=None, suppress_health_check=[Suppressed.too_slow])
 
 _WORDS = st.one_of(
     st.text(max_size=12),
@@ -167,7 +234,15 @@ _REQUESTS = st.builds(
         st.builds(Mount, target=_WORDS, source=_WORDS, type=_WORDS, options=st.lists(_WORDS, max_size=2).map(tuple)),
         max_size=2,
     ).map(tuple),
-    limits=st.builds(Limits, memory_bytes=_MAYBE, cpus=st.none() | st.floats(), pids=_MAYBE),
+    limits=st.builds(
+        Limits,
+        memory_bytes=_MAYBE,
+        cpus=st.none() | st.floats(),
+        pids=_MAYBE,
+        memory_swap_bytes=_MAYBE,
+        cpu_quota_us=_MAYBE,
+        cpuset_cpus=_WORDS,
+    ),
     network=_WORDS,
     cap_add=st.lists(_WORDS, max_size=2).map(tuple),
     cap_drop=st.lists(_WORDS, max_size=2).map(tuple),
@@ -175,6 +250,13 @@ _REQUESTS = st.builds(
     runtime=_WORDS,
     stop_signal=_WORDS,
     stdio=st.builds(Stdio, mode=_WORDS, stdin=_WORDS, log_max_bytes=_NUMBERS, log_max_files=_NUMBERS),
+    restart=st.builds(
+        RestartPolicy, name=_WORDS | st.just("always"), max_retries=_NUMBERS, delay=st.floats(), max_delay=st.floats()
+    ),
+    health=st.builds(
+        HealthCheck, args=st.lists(_WORDS, max_size=2).map(tuple), interval=st.floats() | _NUMBERS, retries=_NUMBERS
+    ),
+    runtime_args=st.lists(_WORDS, max_size=2).map(tuple),
 )
 
 

@@ -15,7 +15,7 @@ import pytest
 import wherry
 
 ROOT = Path(__file__).parents[2]
-PROTOS = ("wherry/wire/wherry_v1.proto", "wherry/wire/health_v1.proto")
+PROTOS = ("wherry/wire/wherry_v1.proto", "wherry/wire/health_v1.proto", "wherry/wire/v0.proto")
 
 
 def normal(name: str) -> str:

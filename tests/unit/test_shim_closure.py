@@ -24,8 +24,10 @@ _OURS = {
     "wherry.shim.log",
     "wherry.shim.record",
     "wherry.shim.rehearsal",
+    "wherry.shim.relay",
     "wherry.shim.shim",
     "wherry.shim.stdio",
+    "wherry.shim.streams",
     "wherry.shim.wakeup",
     "wherry.shim.zygote",
 }

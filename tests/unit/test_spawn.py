@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -161,3 +162,11 @@ def test_the_child_gets_no_descriptor_no_ignored_signal_and_a_group_of_its_own()
 def test_the_child_dies_of_a_broken_pipe_as_programs_do() -> None:
     assert signal.getsignal(signal.SIGPIPE) is signal.SIG_IGN  # Python's own; what is tested is that it stays here
     assert shell("(sh -c 'kill -PIPE $$; echo survived')").output.strip() != "survived"
+
+
+def test_a_program_that_left_its_group_is_killed_all_the_same() -> None:
+    """Else the loop waited for it, and with it everybody."""
+    script = "import os, time; os.setpgid(0, os.getpgid(os.getppid())); time.sleep(60)"
+    with pytest.raises(errors.DeadlineExceeded):
+        run(sys.executable, "-c", script, timeout=1.0)
+    assert spawn.owned <= BEFORE

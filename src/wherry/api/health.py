@@ -10,7 +10,7 @@ import grpc
 
 from wherry.wire import health_v1_pb2 as pb
 
-SERVICES = ("", "wherry.v1.Containers", "wherry.v1.Events", "wherry.v1.System")
+SERVICES = ("", "wherry.v1.Containers", "wherry.v1.Events", "wherry.v1.System", "types.API")
 
 
 class Health:

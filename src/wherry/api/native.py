@@ -13,7 +13,7 @@ from wherry.api import status
 from wherry.api.calls import Calls
 from wherry.model import request as req
 from wherry.model import status as st
-from wherry.runtime.attach import Attachment
+from wherry.supervisor.follow import Attachment
 from wherry.supervisor.supervisor import Supervisor
 from wherry.wire import convert, methods
 from wherry.wire import wherry_v1_pb2 as pb
@@ -72,7 +72,7 @@ def _attach(
                     raise errors.InvalidArgument("cannot attach: the first message must carry `start`")
                 async with service.attach(convert.from_message(req.AttachRequest, first.start)) as attachment:
                     # Tells the client that it is attached: what happens from now on it will see.
-                    await context.send_initial_metadata(())
+                    await context.send_initial_metadata(((methods.TERMINAL_KEY, str(int(attachment.is_terminal))),))
                     async for output in _outputs(service, attachment, inputs):
                         yield convert.to_message(output)
         except Exception as error:  # noqa: BLE001 - the RPC boundary

@@ -10,7 +10,7 @@ from pathlib import Path
 import grpc.aio
 
 from wherry import errors
-from wherry.api import native
+from wherry.api import native, v0
 from wherry.api.calls import Calls
 from wherry.api.health import Health
 from wherry.supervisor.supervisor import Supervisor
@@ -35,7 +35,10 @@ class Server:
             ("grpc.so_reuseport", 0),
         ]
         self._server = grpc.aio.server(options=options)
-        self._server.add_generic_rpc_handlers((*native.handlers(supervisor, self.calls), self.health.handler()))
+        self._v0 = v0.Api(supervisor)
+        self._server.add_generic_rpc_handlers(
+            (*native.handlers(supervisor, self.calls), v0.handler(self._v0, self.calls), self.health.handler())
+        )
 
     async def start(self) -> None:
         """Listen. The caller holds the lock of the state directory, so a socket that is there is a dead one."""
@@ -60,6 +63,7 @@ class Server:
     async def stop(self) -> None:
         """Stop listening and let calls under way end, bounded."""
         self.health.set_serving(False)
+        self._v0.is_stopping = True
         await self._server.stop(GRACE)
         _remove_socket(self._path)
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 
 from wherry import errors
-from wherry.cli import terminal, values
+from wherry.cli import limits, policies, terminal, values
 from wherry.cli.parser import Parser, typed
 from wherry.model import ids, signals
 from wherry.model import request as req
@@ -48,7 +48,12 @@ def add_process_options(parser: Parser) -> None:
     """Add what a container's process and an exec have in common."""
     option = parser.option
     option("-i", "--interactive", action="store_true", help="carry this command's stdin to the process")
-    option("-t", "--tty", action="store_true", help="give the process a terminal, and this one to it while attached")
+    option(
+        "-t",
+        "--tty",
+        action="store_true",
+        help="give the process a terminal (TERM is xterm unless set with -e), and this one to it while attached",
+    )
     add_detach_keys(parser)
     option(
         "-e",
@@ -80,7 +85,9 @@ def add_container_options(parser: Parser) -> None:
     parser.option("--name", metavar="ID", type=typed(parse_id), help="id of the container (default: random)")
     _add_filesystem_options(parser)
     add_process_options(parser)
-    _add_limit_options(parser)
+    limits.add_options(parser)
+    _add_bounds(parser)
+    policies.add_options(parser)
     _add_privilege_options(parser)
     option = parser.option
     option("--hostname", metavar="NAME", type=typed(values.check_text), default="", help="host name in the container")
@@ -113,17 +120,14 @@ def _add_filesystem_options(parser: Parser) -> None:
     option("-v", "--volume", metavar="SRC:DST[:ro]", action="append", default=[], help="bind mount, in short")
 
 
-def _add_limit_options(parser: Parser) -> None:
+def _add_bounds(parser: Parser) -> None:
     option = parser.option
-    option("-m", "--memory", metavar="SIZE", type=typed(values.parse_size), help="memory limit, as in 64M")
-    option("--cpus", metavar="N", type=typed(values.parse_cpus), help="number of processors, as in 0.5")
-    option("--pids", metavar="N", type=typed(values.parse_pids), help="limit on processes and threads")
     option(
         "--ttl",
         metavar="TIME",
         type=typed(values.parse_duration),
         default=0.0,
-        help="kill the container when it has run so long, as in 10m",
+        help="kill the container when it has run so long, as in 10m (default: 0, never)",
     )
     option(
         "--ulimit",
@@ -207,7 +211,7 @@ def make_create_request(
         labels=dict(args.label),
         mounts=tuple(mounts),
         read_only=args.read_only,
-        limits=req.Limits(memory_bytes=args.memory, cpus=args.cpus, pids=args.pids),
+        limits=limits.make(args),
         network=args.network,
         cap_add=tuple(args.cap_add),
         cap_drop=tuple(args.cap_drop),
@@ -218,6 +222,8 @@ def make_create_request(
         stdio=make_stdio(args),
         ttl=args.ttl,
         auto_remove=getattr(args, "rm", False),
+        restart=policies.make_restart(args),
+        health=policies.make_health(args),
     )
 
 

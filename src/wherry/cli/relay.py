@@ -7,6 +7,7 @@ it had reached: the process and its output do not depend on the daemon.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Awaitable, Callable
 
 from wherry import errors
@@ -25,6 +26,8 @@ DRAIN_SECONDS = 10.0
 class Relay:
     """Carries one process. `begun` once there is something that must not be lost.
 
+    With `redraws` its terminal is first made one row higher: a program that fills the screen then draws it anew.
+
     `generation` 0 takes any; `seq` is the event sequence number from which the exit is looked for when the container
     is deleted meanwhile.
     """
@@ -40,6 +43,7 @@ class Relay:
         seq: int = 0,
         terminal: bool = False,
         detach_keys: bytes = b"",
+        redraws: bool = False,
     ) -> None:
         self.session = session
         self.target = target
@@ -55,6 +59,7 @@ class Relay:
         self._inlet = streams.Inlet() if with_stdin else None
         self._begun = asyncio.Event()
         self.terminal = terminal
+        self._redraws = redraws
         self._keys = Keys(detach_keys if terminal else b"")
         self.resized = asyncio.Event()
         self.resized.set()
@@ -174,13 +179,21 @@ class Relay:
             while data := await inlet.read():
                 data, leaving = self._keys.feed(data)
                 if data:
-                    await attachment.write(data)
+                    await self._write(attachment, data)
                 if leaving:
                     raise Detached
             await attachment.close_stdin()
         except errors.WherryError:
             # The process has ended or closed its stdin, or the daemon is gone: the output and the wait tell which.
             return
+
+    async def _write(self, attachment: Attachment, data: bytes) -> None:
+        try:
+            await attachment.write(data)
+        except errors.FailedPrecondition:
+            if not self.terminal:
+                raise
+            # Nobody takes what is typed, but for the keys that leave.
 
     async def _follow_size(self) -> None:
         """Keep the process's terminal as large as ours: the latest size counts, however many were in between."""
@@ -191,14 +204,16 @@ class Relay:
             width, height = read_size()
             if not (width and height):
                 continue
+            request = req.ResizeRequest(
+                id=target.id, namespace=target.namespace, process=target.process, width=width, height=height
+            )
             try:
-                await self.session.service.resize(
-                    req.ResizeRequest(
-                        id=target.id, namespace=target.namespace, process=target.process, width=width, height=height
-                    )
-                )
+                if self._redraws:
+                    await self.session.service.resize(dataclasses.replace(request, height=height + 1))
+                await self.session.service.resize(request)
             except (errors.FailedPrecondition, errors.NotFound):
                 return  # it has just ended
+            self._redraws = False
 
     async def _forward_signals(self) -> None:
         target = self.target

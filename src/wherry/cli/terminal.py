@@ -84,8 +84,11 @@ def check() -> None:
 
 @contextmanager
 def lend(stdio: req.Stdio) -> Iterator[None]:
-    """Hold the terminal on stdin in raw mode (cfmakeraw in termios(3)) while a process with a terminal is attached."""
-    if not stdio.terminal or not os.isatty(0):
+    """Hold the terminal on stdin in raw mode (cfmakeraw in termios(3)) while a process takes what is typed.
+
+    When nobody takes what is typed (no -i), ctrl-c is to be a signal as ever, and is passed on as one.
+    """
+    if not (stdio.terminal and stdio.stdin_open) or not os.isatty(0):
         yield
         return
     saved = termios.tcgetattr(0)
@@ -95,7 +98,8 @@ def lend(stdio: req.Stdio) -> Iterator[None]:
         yield
     finally:
         parser.line_end = "\n"
-        termios.tcsetattr(0, termios.TCSADRAIN, saved)
+        # What was typed for the process, and has not reached it, is not for the shell.
+        termios.tcsetattr(0, termios.TCSAFLUSH, saved)
 
 
 @contextmanager

@@ -5,21 +5,30 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from wherry import errors
 from wherry.model import request as req
+
+T = TypeVar("T")
 
 #: The largest number that the wire format carries (int64).
 LARGEST = 2**63 - 1
 #: The most processes a kernel can number (PID_MAX_LIMIT, include/linux/threads.h).
 LARGEST_PIDS = 2**22
-#: Far above any machine; it keeps the quota computed from it inside the kernel's range.
-LARGEST_CPUS = 65536.0
+#: The largest NR_CPUS there is (arch/x86/Kconfig), as the daemon has it.
+LARGEST_CPUS = 8192.0
 #: Ten years; a longer wait is a mistake.
 LONGEST_SECONDS = 10 * 365 * 86400.0
 
+#: The shortest time that the daemon takes for a wait.
+SHORTEST_SECONDS = 0.001
+#: The factor of a restart's waits.
+LARGEST_FACTOR = 100.0
+
+_CPUSET = re.compile(r"[0-9]{1,4}(-[0-9]{1,4})?(,[0-9]{1,4}(-[0-9]{1,4})?)*", re.ASCII)
 _SIZE = re.compile(r"([0-9]{1,100})(\.[0-9]{1,9})?([kmgtp]?)(?:i?b)?", re.IGNORECASE | re.ASCII)
 _DURATION_PART = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)(ms|s|m|h|d)", re.ASCII)
 _NUMBER = re.compile(r"[0-9]{1,20}(\.[0-9]{1,9})?", re.ASCII)
@@ -32,6 +41,7 @@ _ULIMITS = frozenset(
     {"as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss"}
     | {"rtprio", "rttime", "sigpending", "stack"}
 )
+_RESTARTS = ("no", "on-failure", "always", "unless-stopped")
 #: setrlimit(2): RLIM_INFINITY is the largest unsigned value; -1 is how it is written in an OCI spec and on the wire.
 UNLIMITED = -1
 
@@ -75,6 +85,68 @@ def parse_count(text: str, largest: int = LARGEST, smallest: int = 1) -> int:
     return number
 
 
+def or_none(parse: Callable[[str], T]) -> Callable[[str], T | int]:
+    """Return `parse` with one more value: `none` is -1, which is no limit."""
+    return lambda text: UNLIMITED if text.strip() == "none" else parse(text)
+
+
+def parse_shares(text: str) -> int:
+    """Return a weight for processor time, in the numbers of cgroup version 1."""
+    return parse_count(text, 262_144, 2)
+
+
+def parse_quota(text: str) -> int:
+    """Return microseconds of processor time in a period."""
+    return parse_count(text, smallest=1000)
+
+
+def parse_period(text: str) -> int:
+    """Return the length of a period of the processor quota in microseconds."""
+    return parse_count(text, 1_000_000, 1000)
+
+
+def parse_weight(text: str) -> int:
+    """Return a weight for block I/O."""
+    return parse_count(text, 1000, 10)
+
+
+def parse_cpuset(text: str) -> str:
+    """Return a list of processors or memory nodes: `0-2,7`."""
+    if _CPUSET.fullmatch(text.strip()) is None:
+        raise _refuse("read list", text, "numbers and ranges are expected, as in 0-2,7")
+    return text.strip()
+
+
+def parse_retries(text: str) -> int:
+    """Return after how many failures a container is unhealthy."""
+    return parse_count(text, 1000)
+
+
+def parse_factor(text: str) -> float:
+    """Return how many times longer than the last each wait is."""
+    if _NUMBER.fullmatch(text.strip()) is None:
+        raise _refuse("read factor", text, "a number such as 1.5 or 2 is expected")
+    factor = float(text)
+    if not 1 <= factor <= LARGEST_FACTOR:
+        raise _refuse("use factor", text, f"it must be from 1 to {LARGEST_FACTOR:.0f}")
+    return factor
+
+
+def parse_restart(text: str) -> tuple[str, int]:
+    """Return a restart policy and how often in a row it applies (0: always): `on-failure:3`, `always`."""
+    name, colon, number = text.partition(":")
+    if name not in _RESTARTS or (colon and name != "on-failure"):
+        raise _refuse("use restart policy", text, "no, on-failure[:N], always or unless-stopped are expected")
+    return name, parse_count(number, 1_000_000) if colon else 0
+
+
+def parse_command(text: str) -> str:
+    """Return a command line for a shell."""
+    if not text.strip():
+        raise _refuse("use command", text, "it is empty")
+    return check_text(text)
+
+
 def parse_pids(text: str) -> int:
     """Return a limit on the number of processes."""
     return parse_count(text, LARGEST_PIDS)
@@ -102,6 +174,14 @@ def parse_duration(text: str) -> float:
         seconds = math.fsum(float(number) * _SECONDS[unit] for number, unit in parts)
     if seconds > LONGEST_SECONDS:
         raise _refuse("use duration", text, "it is longer than ten years")
+    return seconds
+
+
+def parse_time(text: str) -> float:
+    """Return a time in seconds that is one: at least a millisecond."""
+    seconds = parse_duration(text)
+    if seconds < SHORTEST_SECONDS:
+        raise _refuse("use duration", text, "it must be at least 1ms")
     return seconds
 
 

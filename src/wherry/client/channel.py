@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import dataclasses
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -38,6 +39,7 @@ _BY_CODE: dict[int, type[errors.WherryError]] = {
 
 #: Seconds for the daemon to deliver what was written to an attachment that is being left.
 LEAVE_TIMEOUT = 2.0
+_ENDED = "cannot write to the process: it has ended"
 
 
 def to_error(error: grpc.aio.AioRpcError) -> errors.WherryError:
@@ -54,17 +56,29 @@ def to_error(error: grpc.aio.AioRpcError) -> errors.WherryError:
 
 
 class _Attachment:
-    """The client's half of an Attach call."""
+    """The client's half of an Attach call. `reopen` makes another one, from a position in the log on."""
 
-    def __init__(self, call: Any) -> None:
-        self._call = call
+    def __init__(self, call: Any, offset: int, reopen: Callable[[int], Awaitable[Any]]) -> None:
+        self.call = call
+        self._offset = offset
+        self._reopen = reopen
+        self._is_closed = False
 
     async def __aiter__(self) -> AsyncIterator[st.Output]:
-        try:
-            while (message := await self._call.read()) is not grpc.aio.EOF:
-                yield convert.from_message(st.Output, message)
-        except grpc.aio.AioRpcError as error:
-            raise to_error(error) from None
+        while True:
+            try:
+                while (message := await self.call.read()) is not grpc.aio.EOF:
+                    output = convert.from_message(st.Output, message)
+                    self._offset = max(self._offset, output.offset)
+                    yield output
+                return
+            except grpc.aio.AioRpcError as error:
+                if not _is_own(error):
+                    raise to_error(error) from None
+            if self._offset < 0:
+                return
+            # A write behind the end of the call has made gRPC forget what was still to be read.
+            self.call = await self._reopen(self._offset)
 
     async def write(self, data: bytes) -> None:
         for start in range(0, len(data), 1 << 20):
@@ -72,14 +86,25 @@ class _Attachment:
 
     async def close_stdin(self) -> None:
         await self._write(pb.AttachInput(close_stdin=True))
+        told = await self.call.initial_metadata() or ()
+        self._is_closed = (methods.TERMINAL_KEY, "1") not in {(key, value) for key, value in told}
 
     async def _write(self, message: pb.AttachInput) -> None:
+        if self._is_closed:
+            raise errors.FailedPrecondition("cannot write to the process: its stdin was closed here")
         try:
-            await self._call.write(message)
+            await self.call.write(message)
         except grpc.aio.AioRpcError as error:
-            raise to_error(error) from None
+            if not _is_own(error):
+                raise to_error(error) from None
+            raise errors.FailedPrecondition(_ENDED) from None
         except (asyncio.InvalidStateError, grpc.aio.BaseError):  # the call has ended under our hands
-            raise errors.FailedPrecondition("cannot write to the process: it has ended") from None
+            raise errors.FailedPrecondition(_ENDED) from None
+
+
+def _is_own(error: grpc.aio.AioRpcError) -> bool:
+    """Tell whether gRPC on our side made the error: for a write to a call whose end it has not told us yet."""
+    return error.code() is grpc.StatusCode.INTERNAL and error.details() == "Internal error from Core"
 
 
 async def _leave(call: Any) -> None:
@@ -143,11 +168,20 @@ class Remote:
     async def stop(self, request: req.StopRequest) -> st.ExitRecord:
         return cast("st.ExitRecord", await self._call("stop", request))
 
+    async def restart(self, request: req.StopRequest) -> st.ContainerInfo:
+        return cast("st.ContainerInfo", await self._call("restart", request))
+
     async def pause(self, request: req.ContainerRef) -> st.ContainerInfo:
         return cast("st.ContainerInfo", await self._call("pause", request))
 
     async def resume(self, request: req.ContainerRef) -> st.ContainerInfo:
         return cast("st.ContainerInfo", await self._call("resume", request))
+
+    async def update(self, request: req.UpdateRequest) -> st.ContainerInfo:
+        return cast("st.ContainerInfo", await self._call("update", request))
+
+    async def processes(self, request: req.ContainerRef) -> st.HostProcessList:
+        return cast("st.HostProcessList", await self._call("processes", request))
 
     async def wait(self, request: req.ProcessRef) -> st.ExitRecord:
         return cast("st.ExitRecord", await self._call("wait", request))
@@ -187,6 +221,23 @@ class Remote:
 
     @asynccontextmanager
     async def attach(self, request: req.AttachRequest) -> AsyncIterator[_Attachment]:
+        calls: list[Any] = []
+
+        async def reopen(offset: int) -> Any:
+            calls.append(await self._open_attach(dataclasses.replace(request, offset=offset)))
+            return calls[-1]
+
+        try:
+            attachment = _Attachment(await reopen(request.offset), request.offset, reopen)
+            yield attachment
+            await _leave(attachment.call)
+        except grpc.aio.AioRpcError as error:
+            raise to_error(error) from None
+        finally:
+            for call in calls:
+                call.cancel()
+
+    async def _open_attach(self, request: req.AttachRequest) -> Any:
         call: Any = self._channel.stream_stream(
             methods.ATTACH,
             request_serializer=pb.AttachInput.SerializeToString,
@@ -198,9 +249,7 @@ class Remote:
             await call.initial_metadata()
             if call.done() and await call.code() != grpc.StatusCode.OK:
                 await call.read()
-            yield _Attachment(call)
-            await _leave(call)
-        except grpc.aio.AioRpcError as error:
-            raise to_error(error) from None
-        finally:
+        except BaseException:
             call.cancel()
+            raise
+        return call

@@ -33,9 +33,13 @@ def check_socket(path: str) -> None:
                 f"cannot open {path}: {error.strerror}; be root, or in the group that owns it"
             ) from None
         except OSError as error:
-            raise errors.Unavailable(
-                f"no daemon answers at {path}: {error.strerror or error}; `wherryd --listen unix://{path}` starts one"
-            ) from None
+            raise errors.Unavailable(f"no daemon answers at {path}: {error.strerror or error}; {_hint(path)}") from None
+
+
+def _hint(path: str) -> str:
+    if f"unix://{path}" == DEFAULT_ADDRESS:
+        return "`wherryd` starts one"
+    return "start wherryd with the --state-dir, --root-dir and --listen that it had, or are to be used there"
 
 
 @asynccontextmanager

@@ -115,6 +115,12 @@ class Container(Process):
             req.StopRequest(id=self.container_id, namespace=self.namespace, timeout=timeout)
         )
 
+    async def restart(self, timeout: float = 10.0) -> st.ContainerInfo:
+        """Stop the container as `stop` does and start it once more; a restart of the daemon does not end that."""
+        return await self._service.restart(
+            req.StopRequest(id=self.container_id, namespace=self.namespace, timeout=timeout)
+        )
+
     async def pause(self) -> st.ContainerInfo:
         """Freeze every process of the container. Raises FailedPrecondition unless it runs."""
         return await self._service.pause(self._ref)
@@ -122,6 +128,16 @@ class Container(Process):
     async def resume(self) -> st.ContainerInfo:
         """Let a paused container go on."""
         return await self._service.resume(self._ref)
+
+    async def update(self, limits: req.Limits) -> st.ContainerInfo:
+        """Change limits of the running container; what `limits` leaves unset stays. Raises FailedPrecondition."""
+        return await self._service.update(
+            req.UpdateRequest(id=self.container_id, namespace=self.namespace, limits=limits)
+        )
+
+    async def processes(self) -> tuple[st.HostProcess, ...]:
+        """Return every process in the container, those of execs included, by pid."""
+        return (await self._service.processes(self._ref)).processes
 
     async def kill_all(self, signal: int | str | signals.Signals = signals.SIGKILL) -> None:
         """Send a signal to every process of the container."""

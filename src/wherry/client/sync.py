@@ -218,10 +218,13 @@ class SyncContainer(SyncProcess):
     start = _method(Container.start)
     info = _method(Container.info)
     stop = _method(Container.stop)
+    restart = _method(Container.restart)
     delete = _method(Container.delete)
     pause = _method(Container.pause)
     resume = _method(Container.resume)
     kill_all = _method(Container.kill_all)
+    update = _method(Container.update)
+    processes = _method(Container.processes)
     stats = _method(Container.stats)
     watch_stats = _stream(Container.watch_stats)
 

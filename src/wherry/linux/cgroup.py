@@ -136,6 +136,22 @@ def remove(path: str) -> None:
                 continue
 
 
+def clear(path: str, timeout: float = 5.0) -> None:
+    """Kill what is in the cgroup `path`, and what is still being moved into it, and remove it. Blocks.
+
+    Raises OSError when there are processes left after `timeout` seconds.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        kill_all(path, timeout)
+        try:
+            return remove(path)
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.005)
+
+
 def exists(path: str) -> bool:
     """Tell whether any hierarchy has the cgroup `path`."""
     return any(True for _ in _directories(path))

@@ -37,8 +37,13 @@ def wait_end(pid: int, starttime: int | None, timeout: float) -> bool:
     except ProcessLookupError:
         return True
     try:
-        poll = select.poll()
-        poll.register(fd, select.POLLIN)
-        return bool(poll.poll(timeout * 1000))
+        return wait(fd, timeout)
     finally:
         os.close(fd)
+
+
+def wait(fd: int, timeout: float) -> bool:
+    """Block until the process of the pidfd has ended, at most `timeout` seconds; return whether it has."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(timeout * 1000))

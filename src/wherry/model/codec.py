@@ -14,12 +14,14 @@ T = TypeVar("T")
 
 def to_plain(value: Any) -> Any:
     """Return a model value as dicts, lists and scalars that `json` writes; fields at their default are left out."""
+    if isinstance(value, str | int | float | None):
+        return value
     if dataclasses.is_dataclass(value):
         plain = {}
-        for field in dataclasses.fields(value):
-            item = getattr(value, field.name)
-            if item != _default(field):
-                plain[field.name] = to_plain(item)
+        for name, default in _defaults(typing.cast("Any", type(value))):
+            item = getattr(value, name)
+            if item is not default and item != default:
+                plain[name] = to_plain(item)
         return plain
     if isinstance(value, tuple | list):
         return [to_plain(item) for item in value]
@@ -56,6 +58,12 @@ def strip_none(hint: Any) -> Any:
     if isinstance(hint, types.UnionType):
         return next(item for item in typing.get_args(hint) if item is not type(None))
     return hint
+
+
+@functools.cache
+def _defaults(cls: Any) -> tuple[tuple[str, Any], ...]:
+    """Return name and default of each field of `cls`; asked for with every write of a record."""
+    return tuple((field.name, _default(field)) for field in dataclasses.fields(cls))
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:

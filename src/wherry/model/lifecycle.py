@@ -21,6 +21,8 @@ class State(Enum):
     PAUSED = "paused"
     STOPPING = "stopping"
     STOPPED = "stopped"
+    #: Ended, and to be started again when its time has come.
+    RESTARTING = "restarting"
     DELETING = "deleting"
     #: Not in the table: a directory that cannot be understood. It can only be removed by force.
     UNKNOWN = "unknown"
@@ -38,6 +40,7 @@ class Change(Enum):
     RESUMED = "resumed"
     STOP = "stop"
     EXITED = "exited"
+    RESTART = "restart"
     DELETE = "delete"
 
 
@@ -60,6 +63,11 @@ CONTAINER: dict[tuple[State, Change], State] = {
     (_S.PAUSED, _C.EXITED): _S.STOPPED,
     (_S.STOPPING, _C.STOP): _S.STOPPING,
     (_S.STOPPING, _C.EXITED): _S.STOPPED,
+    (_S.STOPPING, _C.RESTART): _S.RESTARTING,
+    (_S.STOPPED, _C.RESTART): _S.RESTARTING,
+    (_S.RESTARTING, _C.RESTART): _S.RESTARTING,
+    (_S.RESTARTING, _C.CREATED): _S.CREATED,
+    (_S.RESTARTING, _C.STOP): _S.STOPPED,
     (_S.STOPPED, _C.DELETE): _S.DELETING,
     (_S.DELETING, _C.DELETE): _S.DELETING,
 }
@@ -74,6 +82,8 @@ EXEC: dict[tuple[State, Change], State] = {
 
 #: States in which the container has a process.
 ALIVE = frozenset({_S.CREATED, _S.RUNNING, _S.PAUSING, _S.PAUSED, _S.STOPPING})
+#: States that no process follows unless somebody asks for one.
+AT_REST = frozenset({_S.STOPPED, _S.DELETING, _S.UNKNOWN})
 
 
 def advance(what: str, state: State, change: Change, table: dict[tuple[State, Change], State] = CONTAINER) -> State:
@@ -90,6 +100,7 @@ def _verb(change: Change) -> str:
         Change.CREATED: "create",
         Change.RESUMED: "resume",
         Change.EXITED: "record the exit of",
+        Change.RESTART: "start",
     }
     return verbs.get(change, change.value)
 

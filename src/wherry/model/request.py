@@ -52,11 +52,60 @@ class Ulimit:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """Cgroup limits; None leaves one unset. `cpus` is a number of processors (0.5 is half of one)."""
+    """Cgroup limits; None (and "") leaves one unset, in an update as it is. -1 is no limit.
+
+    `cpus` is a number of processors (0.5 is half of one), another way to say `cpu_quota_us` per `cpu_period_us`, both
+    microseconds. `memory_swap_bytes` is memory and swap together, as in the specification (config-linux.md, Memory).
+    `cpu_shares` is the weight of cgroup version 1 (2 to 262144, 1024 is everybody's), `blkio_weight` 10 to 1000;
+    `cpuset_cpus` and `cpuset_mems` are lists as in cpuset(7): `0-2,7`.
+    """
 
     memory_bytes: int | None = None
     cpus: float | None = None
     pids: int | None = None
+    memory_reservation_bytes: int | None = None
+    memory_swap_bytes: int | None = None
+    cpu_shares: int | None = None
+    cpu_quota_us: int | None = None
+    cpu_period_us: int | None = None
+    cpuset_cpus: str = ""
+    cpuset_mems: str = ""
+    blkio_weight: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RestartPolicy:
+    """When a container that has ended is started again, and after how long.
+
+    `name` is `no`, `on-failure` (a status other than 0, at most `max_retries` times in a row; 0: any number), `always`
+    or `unless-stopped`. Stopped by hand none of them starts it, but `always` when the daemon starts. The first wait is
+    `delay` seconds, each further one `factor` times longer up to `max_delay`, each with up to a tenth added by chance;
+    a run of `reset_after` seconds makes the next wait and the count of retries begin anew.
+    """
+
+    name: str = "no"
+    max_retries: int = 0
+    delay: float = 0.1
+    factor: float = 2.0
+    max_delay: float = 60.0
+    reset_after: float = 10.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HealthCheck:
+    """A command that tells by its status 0 that a container is well; no `args`: none.
+
+    It is run every `interval` seconds and killed after `timeout` seconds; `retries` failures in a row make the
+    container unhealthy, those of the first `start_period` seconds not counted until one check has succeeded.
+    `on_unhealthy` is `none`, `kill` or `restart`, the latter whatever the restart policy.
+    """
+
+    args: tuple[str, ...] = ()
+    interval: float = 30.0
+    timeout: float = 30.0
+    retries: int = 3
+    start_period: float = 0.0
+    on_unhealthy: str = "none"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,7 +116,8 @@ class Stdio:
     `null`. A FIFO stdin ends when CloseStdin is called, not when its writer leaves. `stdin_open` keeps a managed stdin
     open for attach; without it stdin is /dev/null. The log is rotated before it passes `log_max_bytes` (0: the
     default, 16 MiB), `log_max_files` files are kept (0: the default, 4).
-    `terminal` gives a managed process a pseudo-terminal of `width` columns and `height` rows (0: the kernel's 0).
+    `terminal` gives the process a pseudo-terminal of `width` columns and `height` rows (0: the kernel's 0). On FIFOs it
+    is copied from `stdin` and to `stdout`, `stderr` is not opened, and CloseStdin does nothing.
     """
 
     mode: str = "managed"
@@ -89,6 +139,8 @@ class CreateRequest:
     `env` holds NAME=VALUE strings; `user` is `NAME|UID[:NAME|GID]`; `network` is `none` or `host`; `stop_signal` a
     name or number ("" is SIGTERM); `runtime` a name on PATH or a path ("" is the daemon's choice); `auto_remove`
     deletes the container when it has ended; `ttl` seconds after its start it is killed, with reason `ttl` (0: never).
+    `runtime_args` are global options for each call of the runtime; `no_pivot` lets it change the root without
+    pivot_root(2).
     """
 
     id: str = ""
@@ -113,6 +165,10 @@ class CreateRequest:
     stdio: Stdio = Stdio()
     auto_remove: bool = False
     ttl: float = 0.0
+    restart: RestartPolicy = RestartPolicy()
+    health: HealthCheck = HealthCheck()
+    runtime_args: tuple[str, ...] = ()
+    no_pivot: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,7 +192,8 @@ class ProcessRef:
 class ExecRequest:
     """A further process in a running container; unset fields are taken from the container's own process.
 
-    `timeout` seconds after its start it is killed, with reason `timeout` in its exit record (0: never).
+    `timeout` seconds after its start it is killed, with reason `timeout` in its exit record (0: never). `oci_process`
+    is the JSON of a whole process (runtime-spec config.md, Process) instead of `args`, `env`, `workdir` and `user`.
     """
 
     id: str
@@ -148,6 +205,16 @@ class ExecRequest:
     user: str = ""
     stdio: Stdio = Stdio()
     timeout: float = 0.0
+    oci_process: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UpdateRequest:
+    """Change the limits of a running container; what `limits` leaves unset stays as it is."""
+
+    id: str
+    namespace: str = ids.DEFAULT_NAMESPACE
+    limits: Limits = Limits()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

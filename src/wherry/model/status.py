@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from wherry.model.request import CreateRequest
+from wherry.model.request import CreateRequest, Limits
 
 
 def _no_map() -> Mapping[str, str]:
@@ -17,8 +17,8 @@ class ExitRecord:
     """How a process ended, as its shim wrote it to `exit.json`.
 
     `status` is the exit code, or 128 + `signal`. `reason` is "" for an ordinary end, `oom`, `timeout`, `ttl`,
-    `shim-lost` or `unknown`. CPU times in microseconds and `max_rss_bytes` are those of wait4(2). `dropped_bytes` could
-    not be logged.
+    `unhealthy`, `shim-lost` or `unknown`. CPU times in microseconds and `max_rss_bytes` are those of wait4(2).
+    `dropped_bytes` could not be logged.
     """
 
     status: int
@@ -49,8 +49,27 @@ class ProcessInfo:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Health:
+    """How well a container is by its health check: `status` is "" (no check), `starting`, `healthy` or `unhealthy`.
+
+    `failures` in a row so far; `exit_status` and `output` (its last 4096 bytes) are those of the last check, which
+    ended at `checked_at_ns`.
+    """
+
+    status: str = ""
+    failures: int = 0
+    exit_status: int = 0
+    output: str = ""
+    checked_at_ns: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ContainerInfo:
-    """A container and its processes, `init` first. `problem` says why a container is `unknown`."""
+    """A container and its processes, `init` first. `problem` says why a container is `unknown`, or was not restarted.
+
+    `restarts` counts the times it was started again, the next time is `restart_at_ns` (0: none is due). `limits` are
+    those in force, read from its cgroup (Get only).
+    """
 
     id: str
     namespace: str
@@ -67,6 +86,10 @@ class ContainerInfo:
     layer: str = ""
     request: CreateRequest = CreateRequest()
     processes: tuple[ProcessInfo, ...] = ()
+    restarts: int = 0
+    restart_at_ns: int = 0
+    limits: Limits = Limits()
+    health: Health = Health()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,6 +97,33 @@ class ContainerList:
     """The containers asked for, oldest first."""
 
     containers: tuple[ContainerInfo, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HostProcess:
+    """A process in the container's cgroup, with the host's numbers (proc(5)).
+
+    `process` is the id of the `init` or exec that it is or descends from, "" for one that has lost its parents. `state`
+    is the letter of proc(5), `cpu_us` user and system time, `command` its arguments.
+    """
+
+    pid: int
+    parent: int = 0
+    process: str = ""
+    uid: int = 0
+    state: str = ""
+    threads: int = 0
+    cpu_us: int = 0
+    rss_bytes: int = 0
+    started_at_ns: int = 0
+    command: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HostProcessList:
+    """The processes of a container, by pid."""
+
+    processes: tuple[HostProcess, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,12 +145,17 @@ class Output:
     dropped_bytes: int = 0
 
 
+EVENT_TYPES = ("create", "start", "pause", "resume", "update", "health", "oom", "exit", "restart", "delete")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Event:
     """Something that happened, with a sequence number that never repeats.
 
-    `type` is `create`, `start`, `pause`, `resume`, `exit`, `oom` or `delete`; `process` is `init` or an exec's id;
-    `pid` the host's, `status`, `signal` and `reason` those of the exit record.
+    `type` is one of EVENT_TYPES; `process` is `init` or an exec's id; `pid` the host's, `status`, `signal` and `reason`
+    those of the exit record. The `reason` of `health` is the new status, that of a `restart` which no policy wanted is
+    `by-hand`; `count` numbers the restarts of the container, and says of an `oom` how many processes have been killed
+    for memory since the start.
     """
 
     seq: int
@@ -115,6 +170,7 @@ class Event:
     signal: int = 0
     reason: str = ""
     labels: Mapping[str, str] = field(default_factory=_no_map)
+    count: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

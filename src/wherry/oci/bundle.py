@@ -39,6 +39,8 @@ class Prepared:
     is: `disk`, `tmpfs`, or "" for none of ours. `process` is the OCI process, the base of every exec. `root_uid` and
     `root_gid` are container root's ids on the host. `private_pid` tells that the container's processes end with its
     first. `cgroups_path` is `linux.cgroupsPath` or "". `rootfs` is the directory in which users are looked up.
+    `is_plain` tells that nothing is to be done at its end that only a runtime can do (hooks, intelRdt,
+    cgroups of its own choice).
     """
 
     bundle: str
@@ -50,6 +52,7 @@ class Prepared:
     private_pid: bool
     cgroups_path: str
     rootfs: str
+    is_plain: bool
 
 
 def validate(request: CreateRequest) -> None:
@@ -79,6 +82,17 @@ def prepare(request: CreateRequest, directory: Path, *, cgroups_path: str, hidde
         raise kind(f"cannot prepare container {request.id}: {error.filename or directory}: {error.strerror}") from error
 
 
+def reopen(directory: Path, *, is_layered: bool) -> dict[str, Any]:
+    """Return the OCI process of a bundle that was prepared before and is to be run once more; blocks on the disk.
+
+    `is_layered`: its writable layer is one of ours. Raises InvalidArgument and NotFound.
+    """
+    if is_layered:
+        layers.revive(directory)
+    process: dict[str, Any] = config.load_config(directory / config.FILE)["process"]
+    return process
+
+
 def exec_process(base: dict[str, Any], request: ExecRequest, rootfs: str) -> dict[str, Any]:
     """Return the OCI process of an exec: the container's own, `base`, with what `request` asks for instead.
 
@@ -86,6 +100,8 @@ def exec_process(base: dict[str, Any], request: ExecRequest, rootfs: str) -> dic
     up in `rootfs`. Raises InvalidArgument.
     """
     rules.validate_exec(request)
+    if request.oci_process:
+        return _given_process(request)
     process = copy.deepcopy(base)
     process.pop("consoleSize", None)
     process.update(terminal=request.stdio.terminal, args=list(request.args), **spec.console_size(request.stdio))
@@ -105,6 +121,16 @@ def exec_process(base: dict[str, Any], request: ExecRequest, rootfs: str) -> dic
     return process
 
 
+def _given_process(request: ExecRequest) -> dict[str, Any]:
+    """Return the OCI process that an exec brings with it, checked like that of a bundle."""
+    process = config.parse_process(request.oci_process)
+    if bool(process.get("terminal")) != request.stdio.terminal:
+        raise errors.InvalidArgument(f"cannot exec in container {request.id}: the process and stdio differ in terminal")
+    process["cwd"] = rules.check_workdir(process["cwd"])
+    process["user"] = {"uid": 0, "gid": 0, **(process.get("user") or {})}
+    return process | spec.console_size(request.stdio)
+
+
 def _take(directory: Path, request: CreateRequest) -> Prepared:
     """Return what there is to know of the bundle `directory`, of which only config.json is looked at."""
     found = config.load_config(directory / config.FILE)
@@ -115,6 +141,7 @@ def _take(directory: Path, request: CreateRequest) -> Prepared:
             " and config.json is taken as it is"
         )
     linux = found.get("linux") or {}
+    cgroups_path = linux.get("cgroupsPath") or ""
     root_uid, root_gid = config.root_ids(found)
     return Prepared(
         bundle=str(directory),
@@ -124,8 +151,9 @@ def _take(directory: Path, request: CreateRequest) -> Prepared:
         root_uid=root_uid,
         root_gid=root_gid,
         private_pid=config.is_private_pid(found),
-        cgroups_path=linux.get("cgroupsPath") or "",
+        cgroups_path=cgroups_path,
         rootfs=str(directory / found["root"]["path"]),
+        is_plain=not found.get("hooks") and not linux.get("intelRdt") and cgroups_path.startswith("/"),
     )
 
 
@@ -166,6 +194,7 @@ def _generate(request: CreateRequest, directory: Path, cgroups_path: str, privat
         private_pid=True,
         cgroups_path=cgroups_path,
         rootfs=lower,
+        is_plain=True,
     )
 
 

@@ -72,7 +72,21 @@ def check(config: object) -> None:
             _expect(mapping, dict, where)
             for key in ("containerID", "hostID", "size"):
                 _check_id(mapping.get(key), f"{where}.{key}")
-    _optional(linux, "cgroupsPath", str, "linux.cgroupsPath")
+    # Runtimes and kernel take `..` each in its own way, and nobody would find what is left there.
+    if ".." in (_optional(linux, "cgroupsPath", str, "linux.cgroupsPath") or "").split("/"):
+        raise errors.InvalidArgument("linux.cgroupsPath has a part ..")
+
+
+def parse_process(content: str) -> dict[str, Any]:
+    """Return the process (runtime-spec config.md, Process) in a JSON text. Raises InvalidArgument naming the cause."""
+    try:
+        process = _expect(json.loads(content, parse_constant=_refuse_constant), dict, "process")
+        _check_process(process)
+    except RecursionError:
+        raise errors.InvalidArgument("cannot use the process: it is nested too deeply") from None
+    except (ValueError, errors.InvalidArgument) as error:
+        raise errors.InvalidArgument(f"cannot use the process: {error}") from error
+    return process
 
 
 def _check_process(process: dict[str, Any]) -> None:
@@ -81,7 +95,8 @@ def _check_process(process: dict[str, Any]) -> None:
         raise errors.InvalidArgument("process.args is empty")
     for name in ("args", "env"):
         for number, value in enumerate(_optional(process, name, list, f"process.{name}") or []):
-            _expect(value, str, f"process.{name}[{number}]")
+            if "\0" in _expect(value, str, f"process.{name}[{number}]"):
+                raise errors.InvalidArgument(f"process.{name}[{number}] has a NUL byte")
     if not _expect(process.get("cwd"), str, "process.cwd").startswith("/"):
         raise errors.InvalidArgument("process.cwd is not an absolute path")
     user = _optional(process, "user", dict, "process.user") or {}

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shutil
 import stat
 import tempfile
 from collections.abc import Sequence
@@ -63,6 +64,16 @@ def place(views: Sequence[View], directory: Path) -> tuple[str, tuple[Entry, ...
         pairs = zip(views, options, strict=True)
         return "disk", tuple(_place_on_disk(view, directory, found) for view, found in pairs)
     return "tmpfs", _place_on_tmpfs(views, directory)
+
+
+def revive(directory: Path) -> None:
+    """Let the layers in `directory` be mounted once more.
+
+    The kernel marks a volatile layer, since after a crash of the machine it may not be whole; but /run, and with it the
+    container, does not outlive such a crash (Documentation/filesystems/overlayfs.rst, Volatile mount).
+    """
+    for mark in directory.glob("*work/work/incompat/volatile"):
+        shutil.rmtree(mark)
 
 
 def _place_on_disk(view: View, directory: Path, options: str) -> Entry:

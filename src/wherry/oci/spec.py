@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,9 +99,11 @@ def _linux(request: CreateRequest, findings: Findings, chosen: tuple[str, ...]) 
         namespaces.append("network")
     # What a container needs of /dev the runtime makes, and allows after this.
     devices = [{"allow": request.privileged, "access": "rwm"}]
+    # The weight of block I/O is given to the cgroup that was made (supervisor/update.py, reapply).
+    resources = limits.resources(dataclasses.replace(request.limits, blkio_weight=None))
     found: dict[str, Any] = {
         "namespaces": [{"type": name} for name in namespaces],
-        "resources": {"devices": devices, **limits.resources(request.limits)},
+        "resources": {"devices": devices, **resources},
     }
     if findings.cgroups_path:
         found["cgroupsPath"] = findings.cgroups_path

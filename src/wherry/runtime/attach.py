@@ -26,24 +26,40 @@ _STREAMS = {b"O": "stdout", b"E": "stderr"}
 
 
 class Attachment:
-    """An open attach: iterate for the output, `write` for stdin. Must be closed."""
+    """An open attach to process `name`: iterate for the output, `write` for stdin. Must be closed.
 
-    def __init__(self, process: Process, log_path: Path, offset: int, *, takes_input: bool = False) -> None:
-        self._name = process.id
+    `process` is None for one that has no directory any more: it gives what its log holds.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        process: Process | None,
+        log_path: Path,
+        offset: int,
+        *,
+        takes_input: bool = False,
+        is_terminal: bool = False,
+    ) -> None:
+        self._name = name
+        #: The end of a terminal's input is a character: closing it has no effect.
+        self.is_terminal = is_terminal
         self._takes_input = takes_input
+        self._stdin_closed = False
         self._log_path = log_path
-        self._position = offset
-        self._socket = _connect(process)
+        #: Where the next output begins in the log; -1 until the shim has said where "now" is.
+        self.position = offset
+        self._socket = _connect(process) if process is not None else None
 
     def __aiter__(self) -> AsyncIterator[st.Output]:
         return self._outputs()
 
     async def _outputs(self) -> AsyncIterator[st.Output]:
-        reader = log.Reader(self._log_path, max(self._position, 0))
+        reader = log.Reader(self._log_path, max(self.position, 0))
         try:
             async for output in self._live(reader):
                 yield output
-            if self._position >= 0:
+            if self.position >= 0:
                 async for output in self._from_log(reader, None):
                     yield output
         finally:
@@ -55,32 +71,34 @@ class Attachment:
                 raise errors.ResourceExhausted(f"cannot attach to process {self._name}: it has too many clients")
             begin = int.from_bytes(packet[1:9], "big")
             if packet[:1] == b"H":
-                if self._position < 0:
-                    self._position = begin
+                if self.position < 0:
+                    self.position = begin
                 async for output in self._from_log(reader, begin):
                     yield output
                 continue
             end = int.from_bytes(packet[9:17], "big")
-            if begin < self._position and end != begin:
+            if begin < self.position and end != begin:
                 continue  # already read from the log
             async for output in self._from_log(reader, begin):
                 yield output
             # Bytes that could not be logged have no length in the log: begin == end.
-            self._position = max(self._position, end)
-            yield st.Output(stream=_STREAMS.get(packet[:1], ""), data=packet[17:], offset=self._position)
+            self.position = max(self.position, end)
+            yield st.Output(stream=_STREAMS.get(packet[:1], ""), data=packet[17:], offset=self.position)
 
     async def _from_log(self, reader: log.Reader, end: int | None) -> AsyncIterator[st.Output]:
         """Yield what the log holds from our position up to `end`, or to its end now."""
         reader.close()  # the position moved on by what came live
-        reader.position = self._position
+        reader.position = self.position
         while block := reader.read(end):
             lost, reader.lost = reader.lost, 0
-            for chunk in log.parse_block(block):
-                yield st.Output(stream=chunk.stream, data=chunk.data, offset=self._position, dropped_bytes=lost)
+            begin = reader.position - len(block)
+            for chunk, end_in_block in log.parse_spans(block):
+                offset = begin + end_in_block
+                yield st.Output(stream=chunk.stream, data=chunk.data, offset=offset, dropped_bytes=lost)
                 lost = 0
-            self._position = reader.position
+            self.position = reader.position
             await asyncio.sleep(0)  # a long log must not hold up everybody else
-        self._position = reader.position
+        self.position = reader.position
 
     async def _receive(self) -> bytes:
         if self._socket is None:
@@ -95,12 +113,15 @@ class Attachment:
 
         Raises FailedPrecondition when its stdin was not asked to be open, or it has ended.
         """
+        if self._stdin_closed:
+            raise errors.FailedPrecondition(f"cannot write to process {self._name}: its stdin was closed here")
         for start in range(0, len(data), _INPUT):
             await self._send(b"I" + data[start : start + _INPUT])
 
     async def close_stdin(self) -> None:
         """Close the process's stdin after what was written."""
         await self._send(b"C")
+        self._stdin_closed = not self.is_terminal
 
     async def _send(self, packet: bytes) -> None:
         if not self._takes_input:
@@ -129,8 +150,10 @@ def _connect(process: Process) -> socket.socket | None:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         directory = process.open_directory()
-    except OSError:
+    except OSError as error:
         sock.close()
+        if isinstance(error, FileNotFoundError):
+            return None
         raise
     try:
         # Blocking: a unix socket's connect waits only for room in the listener's queue, which a stopped shim fills,

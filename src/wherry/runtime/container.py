@@ -13,7 +13,8 @@ from pathlib import Path
 from wherry import errors
 from wherry.model import codec, ids
 from wherry.model.lifecycle import State
-from wherry.model.request import CreateRequest
+from wherry.model.request import CreateRequest, Limits
+from wherry.model.status import ExitRecord
 from wherry.runtime import log, record, removal
 from wherry.runtime.process import Process
 
@@ -29,7 +30,14 @@ class Record:
 
     `generation` tells this container from an earlier one of the same id. `goal` is `created` or `running`: what is to
     be finished when the daemon dies half-way. `stop_deadline_ns`: when a stop under way becomes SIGKILL, Unix time.
-    `private_pid`: its processes end with `init` (pid_namespaces(7)).
+    `private_pid`: its processes end with `init` (pid_namespaces(7)). `mounts` are those of the root filesystem, as the
+    zygote gets them. `is_plain`: a runtime keeps nothing of it but a directory below its --root and cgroups. `limits`
+    are what updates have changed since the creation.
+
+    Of restarts: `restarts` of all time, `attempts` in a row, `restart_at_ns` when the next is due (Unix time),
+    `by_hand`: somebody wanted it to end, `wants_restart`: it is to be started again whatever the policy, `end_reason`:
+    why we end it, `last_exit`: how it ended the last time. `health` is the last status that was told, or
+    `starting` just before.
     """
 
     generation: int
@@ -47,6 +55,17 @@ class Record:
     created_at_ns: int = 0
     started_at_ns: int = 0
     stop_deadline_ns: int = 0
+    mounts: tuple[str, ...] = ()
+    is_plain: bool = False
+    limits: Limits = Limits()
+    restarts: int = 0
+    attempts: int = 0
+    restart_at_ns: int = 0
+    by_hand: bool = False
+    wants_restart: bool = False
+    end_reason: str = ""
+    last_exit: ExitRecord | None = None
+    health: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,15 +110,14 @@ class Container:
         #: The directory is there, and this container's.
         self.is_made = False
 
-    def create(self, saved: Record) -> None:
-        """Make both directories and state.json. Raises AlreadyExists when the id's directory is there."""
+    def create(self) -> None:
+        """Make both directories; without state.json they are nobody's. Raises AlreadyExists when the id's is there."""
         self.directory.parent.mkdir(mode=0o700, exist_ok=True)
         try:
             self.directory.mkdir(mode=0o700)
         except FileExistsError as error:
             raise errors.AlreadyExists(f"cannot create container {self.id}: {self.directory} exists") from error
         self.is_made = True
-        self.save(saved)
         if self.storage.exists():  # of a container that a reboot took
             discard(self.storage)
         self.storage.mkdir(mode=0o700, parents=True)
@@ -114,9 +132,9 @@ class Container:
             "stdout": request.stdio.stdout,
             "stderr": request.stdio.stderr,
             "runtime": saved.runtime,
-            "runtimeArgs": [],
+            "runtimeArgs": list(request.runtime_args),
             "shim": "wherry-shim",
-            "noPivotRoot": False,
+            "noPivotRoot": request.no_pivot,
         }
         record.write_json(self.directory / "state.json", ancestors | codec.to_plain(saved))
 
@@ -149,9 +167,11 @@ class Container:
         """Return a process after a restart. Raises DataLoss."""
         return Process.load(self.process_directory(process_id))
 
-    def remove_process(self, process_id: str) -> None:
+    def remove_process(self, process_id: str, *, with_log: bool = True) -> None:
         """Remove the directory and the logs of one process."""
         discard(self.process_directory(process_id))
+        if not with_log:
+            return
         path = self.log_path(process_id)
         for file in (path, *(rotated for _, rotated in log.list_rotated(path))):
             file.unlink(missing_ok=True)

@@ -7,7 +7,9 @@ line is that of runc(8), which crun shares.
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,8 @@ from wherry import errors
 from wherry.model import frame
 from wherry.runtime import spawn
 
+#: Runtimes of which we know what they keep of a container that has ended: a directory below --root, and its cgroups.
+KNOWN = frozenset({"crun", "runc"})
 #: (what the runtime says, what it means); the first that matches counts. Seen with crun 1.8.1 and runc 1.1.5.
 _MEANINGS: tuple[tuple[re.Pattern[str], type[errors.WherryError]], ...] = (
     (re.compile(r"^\S+Z cannot execute /"), errors.RuntimeFailed),  # the shim's own words: the runtime is no program
@@ -67,20 +71,33 @@ def failure(what: str, status: int, said: str) -> errors.WherryError:
 
 @dataclass(frozen=True, slots=True)
 class Driver:
-    """One OCI runtime with one state directory: `path` is absolute, `root` its --root, `timeout` seconds per call."""
+    """One OCI runtime with one state directory: `path` is absolute, `root` its --root, `timeout` seconds per call.
+
+    `args` are further global options for each call; `no_pivot` lets it change the root without pivot_root(2).
+    """
 
     path: str
     root: Path
     timeout: float = 30.0
+    args: tuple[str, ...] = ()
+    no_pivot: bool = False
 
     def _argv(self, log: Path | None, *arguments: str) -> list[str]:
         logging = ["--log", str(log), "--log-format", "json"] if log else []
-        return [self.path, "--root", str(self.root), *logging, *arguments]
+        return [self.path, "--root", str(self.root), *logging, *self.args, *arguments]
 
     def create_argv(self, container_id: str, bundle: str, process: Path, *, terminal: bool = False) -> list[str]:
         """Return the command that creates a container; `process` is the directory of its init."""
+        return self._creating(["create"], container_id, bundle, process, terminal)
+
+    def run_argv(self, container_id: str, bundle: str, process: Path, *, terminal: bool = False) -> list[str]:
+        """Return the command that creates a container and lets it run at once."""
+        return self._creating(["run", "--detach"], container_id, bundle, process, terminal)
+
+    def _creating(self, verb: list[str], container_id: str, bundle: str, process: Path, terminal: bool) -> list[str]:
         files = ["--bundle", bundle, "--pid-file", str(process / "pid"), *_console(terminal)]
-        return self._argv(process / "log.json", "create", *files, container_id)
+        no_pivot = ["--no-pivot"] if self.no_pivot else []
+        return self._argv(process / "log.json", *verb, *no_pivot, *files, container_id)
 
     def exec_argv(self, container_id: str, process: Path, *, terminal: bool = False) -> list[str]:
         """Return the command that starts a further process from `process`/process.json.
@@ -110,6 +127,28 @@ class Driver:
     async def resume(self, container_id: str) -> None:
         """Let a frozen container go on. Raises RuntimeFailed."""
         await self._call(f"resume container {container_id}", None, self._argv(None, "resume", container_id))
+
+    async def update(self, container_id: str, process: Path, resources: dict[str, Any]) -> None:
+        """Change the limits of a container to `resources` (runtime-spec config-linux.md). Raises RuntimeFailed."""
+        log = process / "log.json"
+        # Neither a file that a killed daemon would leave, nor a stdin, which the runtimes read each in its own way.
+        fd = os.memfd_create("resources")
+        try:
+            os.write(fd, json.dumps(resources).encode())
+            path = f"/proc/{os.getpid()}/fd/{fd}"
+            argv = self._argv(log, "update", "--resources", path, container_id)
+            await self._call(f"update container {container_id}", log, argv)
+        finally:
+            os.close(fd)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether this is a runtime of which we know what it keeps, called without options of its own."""
+        return Path(self.path).name in KNOWN and not self.args
+
+    def forget(self, container_id: str) -> None:
+        """Remove what a known runtime keeps of a container that has ended; its cgroup is the caller's. Blocks."""
+        shutil.rmtree(self.root / container_id, ignore_errors=True)
 
     async def delete(self, container_id: str) -> None:
         """Remove what the runtime keeps of a container, killing it if need be; nothing there is fine."""

@@ -45,9 +45,17 @@ def parse_block(block: bytes, since: bytes = b"") -> Iterator[st.LogChunk]:
 
     A line that is not an entry is passed over: somebody else wrote it. Entries before `since` are left out.
     """
+    for chunk, _ in parse_spans(block, since):
+        yield chunk
+
+
+def parse_spans(block: bytes, since: bytes = b"") -> Iterator[tuple[st.LogChunk, int]]:
+    """Yield what `parse_block` does, each with where the next one begins in the block."""
     current: tuple[bytes, str] | None = None
     pieces: list[bytes] = []
+    begin = end = 0
     for line in block.split(b"\n"):
+        begin, end = end, end + len(line) + 1
         try:
             time, stream, data = parse_entry(line)
         except ValueError:
@@ -56,11 +64,11 @@ def parse_block(block: bytes, since: bytes = b"") -> Iterator[st.LogChunk]:
             continue
         if (time, stream) != current:
             if current is not None:
-                yield _chunk(current, pieces)
+                yield _chunk(current, pieces), begin
             current, pieces = (time, stream), []
         pieces.append(data)
     if current is not None:
-        yield _chunk(current, pieces)
+        yield _chunk(current, pieces), len(block)
 
 
 def _chunk(key: tuple[bytes, str], pieces: list[bytes]) -> st.LogChunk:
@@ -169,7 +177,7 @@ def list_rotated(path: Path) -> list[tuple[int, Path]]:
     found = []
     for item in path.parent.glob(f"{path.name}.*"):
         suffix = item.name[len(path.name) + 1 :]
-        if suffix.isdigit():
+        if suffix.isascii() and suffix.isdigit():
             found.append((int(suffix), item))
     return sorted(found)
 

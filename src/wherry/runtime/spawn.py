@@ -9,11 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wherry import errors
+from wherry.linux import pidfd as pidfds
 
 #: Output kept of a program; more is read and thrown away, so that it never blocks on us.
 MAX_OUTPUT = 65536
 #: Children that somebody here waits for; a reaper of orphans leaves them alone.
 owned: set[int] = set()
+#: Seconds in which a killed program is gone, or else is in the hands of the kernel; the loop stands still meanwhile.
+KILL_TIMEOUT = 0.2
 _IGNORED = (signal.SIGPIPE, signal.SIGXFSZ)
 
 
@@ -110,12 +113,27 @@ async def _wait(pid: int, timeout: float) -> int:
         async with asyncio.timeout(timeout):
             await ended
     except BaseException:
-        os.killpg(pid, signal.SIGKILL)
+        _kill(pid)
+        if not pidfds.wait(pidfd, KILL_TIMEOUT):
+            loop.add_reader(pidfd, _reap, pid, pidfd)  # in a state in which it cannot die yet: nobody waits for that
+            raise
+        _reap(pid, pidfd)
         raise
-    finally:
-        loop.remove_reader(pidfd)
-        os.close(pidfd)
-        # It has ended, or was killed an instant ago.
-        _, status = os.waitpid(pid, 0)  # noqa: ASYNC222
-        owned.discard(pid)
-    return os.waitstatus_to_exitcode(status)
+    return os.waitstatus_to_exitcode(_reap(pid, pidfd))
+
+
+def _kill(pid: int) -> None:
+    # Not reaped yet, so the number is still its; it may have left the group that it was given.
+    os.kill(pid, signal.SIGKILL)
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def _reap(pid: int, pidfd: int) -> int:
+    asyncio.get_running_loop().remove_reader(pidfd)
+    os.close(pidfd)
+    _, status = os.waitpid(pid, 0)
+    owned.discard(pid)
+    return status

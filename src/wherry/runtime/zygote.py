@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -43,6 +44,10 @@ def _reap_orphans() -> None:
             spawn.owned.discard(pid)
 
 
+#: The beginning of the names of a rehearsal's directories, beside the log.
+_REHEARSAL = ".rehearsal-"
+
+
 class _Gone(Exception):
     """The zygote died before it forked: asking another one is safe."""
 
@@ -67,6 +72,7 @@ class Zygote:
 
     async def _start(self) -> None:
         _reap_orphans()
+        self._sweep()
         self._ended.clear()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         script = Path(wherry.__file__).parent / "shim" / "__main__.py"
@@ -78,7 +84,7 @@ class Zygote:
                 "-S",
                 str(script),
                 str(_CHILD_FD),
-                f"{self._log_path.parent}/.rehearsal-{os.getpid()}",
+                f"{self._log_path.parent}/{_REHEARSAL}{os.getpid()}",
                 _ROOM,
             ]
             self.pid = spawn.start(argv, {2: log, _CHILD_FD: theirs.fileno()})
@@ -90,18 +96,41 @@ class Zygote:
             os.close(log)
         ours.setblocking(False)
         self._socket = ours
-        loop = asyncio.get_running_loop()
         self._pidfd = os.pidfd_open(self.pid)
-        loop.add_reader(self._pidfd, self._on_end)
+        said, problem = b"", "it does not answer"
         try:
             async with asyncio.timeout(START_TIMEOUT):
-                ready = await loop.sock_recv(ours, 64)
-        except (TimeoutError, ConnectionError) as error:
+                said, problem = await self._wait_ready(ours), "it ended"
+        except TimeoutError:
+            pass
+        finally:
+            asyncio.get_running_loop().add_reader(self._pidfd, self._on_end)
+        if said != b"ready":
             self._kill()
-            raise errors.Internal(f"cannot start the zygote: it does not answer; see {self._log_path}") from error
-        if ready != b"ready":
-            self._kill()
-            raise errors.Internal(f"cannot start the zygote: it ended; see {self._log_path}")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await self._ended.wait()
+            raise errors.Internal(f"cannot start the zygote: {problem}; see {self._log_path}")
+
+    async def _wait_ready(self, ours: socket.socket) -> bytes:
+        """Return what a fresh zygote says; nothing when it has ended, which its own children may outlive."""
+        loop = asyncio.get_running_loop()
+        changed: asyncio.Future[None] = loop.create_future()
+        for fd in (ours.fileno(), self._pidfd):
+            loop.add_reader(fd, spawn.resolve, changed)
+        try:
+            await changed
+            return ours.recv(64)
+        except (BlockingIOError, ConnectionError):
+            return b""
+        finally:
+            for fd in (ours.fileno(), self._pidfd):
+                loop.remove_reader(fd)
+
+    def _sweep(self) -> None:
+        """Remove what a zygote has left that was killed in its rehearsal: in the next one it would be in the way."""
+        for path in self._log_path.parent.glob(f"{_REHEARSAL}*"):
+            shutil.rmtree(path, ignore_errors=True)
 
     def _kill(self) -> None:
         if self.pid:
@@ -114,6 +143,7 @@ class Zygote:
         spawn.owned.discard(self.pid)
         if self._socket is not None:
             _logger.warning("the zygote (pid %d) has ended", self.pid)
+            self._sweep()
         self._forget()
         self._ended.set()
 

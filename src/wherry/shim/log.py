@@ -4,7 +4,8 @@ Format: kubernetes/design-proposals "CRI: Log Management for Container Stdio Str
 `<RFC 3339 time, nanoseconds> <stdout|stderr> <F|P> <bytes>\\n`, P for a piece without a line end.
 
 Positions are counted over the whole log, rotated files included. The current file is PATH; a rotated one is
-PATH.<position of its first byte>, so a listing of the directory tells where everything lies.
+PATH.<position of its first byte>, so a listing of the directory tells where everything lies; a writer goes on where an
+earlier one has ended.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import os
 import time
 
-_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+_APPEND = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 
 
 class Log:
@@ -26,6 +27,7 @@ class Log:
         "_second",
         "_second_text",
         "_start",
+        "_torn",
         "_unsaid",
         "_why",
         "dropped_bytes",
@@ -38,12 +40,27 @@ class Log:
         self._max_files = max_files
         self._second = -1
         self._second_text = ""
-        self._start = 0
-        self.end = 0
         self.dropped_bytes = 0
         self._unsaid = 0
         self._why = ""
+        self._start = 0
+        self.end = 0
+        self._torn = False
         self._fd = os.open(path, _APPEND, 0o600)
+        # Two tests instead of a look at everything: it would cost pages of each shim, and most logs are new.
+        directory, _, name = path.rpartition("/")
+        if os.lseek(self._fd, 0, os.SEEK_END) or f"{name}." in "\n".join(os.listdir(directory)):
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Go on where an earlier writer has ended."""
+        rotated = self._list_rotated()
+        if rotated:
+            self._start = rotated[-1][0] + os.stat(f"{self._path}{rotated[-1][1]}").st_size
+        size = os.fstat(self._fd).st_size
+        self.end = self._start + size
+        # A writer that was killed has left a piece of an entry; the next entry must not become a part of it.
+        self._torn = size > 0 and os.pread(self._fd, 1, size - 1) != b"\n"
 
     def write(self, stream: str, data: bytes) -> None:
         """Append what was read from `stream` in one go; `end` moves on by what was written."""
@@ -86,6 +103,8 @@ class Log:
             entries = entries[cut:]
 
     def _write_all(self, entries: bytes) -> None:
+        if self._torn:
+            entries = b"\n" + entries
         rest = memoryview(entries)
         try:
             while rest:
@@ -95,6 +114,7 @@ class Log:
             os.ftruncate(self._fd, self.end - self._start)
             raise
         self.end += len(entries)
+        self._torn = False
 
     def _rotate(self) -> None:
         try:
@@ -105,15 +125,16 @@ class Log:
         os.close(self._fd)
         self._fd = fd
         self._start = self.end
+        self._torn = False
+        rotated = self._list_rotated()
+        for _, suffix in rotated[: max(0, len(rotated) - (self._max_files - 1))]:
+            os.unlink(self._path + suffix)
+
+    def _list_rotated(self) -> list[tuple[int, str]]:
+        """Return the position of the first byte of each rotated file, and what its name adds to the path."""
         directory, name = os.path.split(self._path)
-        rotated = sorted(item for item in os.listdir(directory) if is_rotated(item, name))
-        for item in rotated[: max(0, len(rotated) - (self._max_files - 1))]:
-            os.unlink(f"{directory}/{item}")
-
-
-def is_rotated(item: str, name: str) -> bool:
-    """Tell whether the file name `item` is a rotated file of the log `name`."""
-    return item.startswith(name + ".") and item[len(name) + 1 :].isdigit()
+        suffixes = [item[len(name) :] for item in os.listdir(directory) if item.startswith(name + ".")]
+        return sorted((int(item[1:]), item) for item in suffixes if item[1:].isascii() and item[1:].isdigit())
 
 
 def format_entries(prefix: str, data: bytes) -> bytes:

@@ -141,6 +141,15 @@ def is_child(pid: int) -> bool:
         return False
 
 
+def has_children() -> bool:
+    """Tell whether we have any child."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        return True
+    except ChildProcessError:
+        return False
+
+
 def write_starttime(pid: int) -> None:
     """Write field 22 of /proc/PID/stat, which with the pid names a process for ever (proc(5))."""
     try:
@@ -165,13 +174,16 @@ def find_oom_file(pid: int) -> str:
     return found
 
 
-def is_oom(path: str) -> bool:
-    """Tell whether the kernel has killed for memory there: `oom_kill N`, N > 0, in both cgroup versions."""
+def count_oom_kills(path: str) -> int:
+    """Return how many the kernel has killed for memory there: the line `oom_kill N` of both cgroup versions."""
     try:
         lines = read_file(path).split(b"\n")
     except OSError:
-        return False
-    return any(line.startswith(b"oom_kill ") and line != b"oom_kill 0" for line in lines)
+        return 0
+    for line in lines:
+        if line.startswith(b"oom_kill "):
+            return int(line[9:])
+    return 0
 
 
 def set_reason(word: str) -> None:

@@ -17,16 +17,21 @@ from wherry.shim import record, shim
 #: The specialising interpreter of Python 3.11 rewrites code within its first 8 runs, and loops within 16.
 ROUNDS = 12
 #: A "runtime" that leaves a child behind, as `create` does: it echoes its stdin, then ends.
-_RUNTIME = "exec 3<&0; (exec cat <&3 3<&-) & echo -n $! > pid"
+#: Whatever the daemon's PATH: without `cat` every round would wait for its timeout.
+_RUNTIME = "PATH=/usr/bin:/bin; exec 3<&0; (exec cat <&3 3<&-) & echo -n $! > pid"
 _TIMEOUT = 5.0
+#: Seconds after which no further round begins: a round takes milliseconds, and the daemon waits.
+_ENOUGH = 2.0
 
 
 def run(directory: str) -> None:
     """Rehearse in `directory`, which is made and removed. Whatever goes wrong only costs memory later."""
     words = os.dup(2)
+    give_up = time.monotonic() + _ENOUGH
     try:
         for number in range(ROUNDS):
-            _one(f"{directory}-{number}")
+            if time.monotonic() < give_up:
+                _one(f"{directory}-{number}")
     except OSError as error:
         os.dup2(words, 2)
         record.write_words(f"the rehearsal failed, shims will be larger: {error}")
@@ -64,6 +69,8 @@ def _job(directory: str) -> dict[str, list[str]]:
         "init": "1",
         "stdio": "managed",
         "stdin_open": "1",
+        "root_uid": str(os.geteuid()),
+        "root_gid": str(os.getegid()),
         "log": f"{directory}/log",
         "log_max_bytes": "65536",
         "log_max_files": "2",
@@ -74,6 +81,7 @@ def _job(directory: str) -> dict[str, list[str]]:
 
 def _fork_client(directory: str) -> int:
     """Fork somebody who attaches, writes, closes stdin and reads to the end."""
+    zygote = os.getpid()
     pid = os.fork()
     if pid:
         return pid
@@ -81,8 +89,10 @@ def _fork_client(directory: str) -> int:
         client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         client.settimeout(_TIMEOUT)
         give_up = time.monotonic() + _TIMEOUT
-        while client.connect_ex(f"{directory}/attach.sock") and time.monotonic() < give_up:
+        # Not before the shim has its process: the shell would reap one that ends sooner.
+        while not os.path.exists(f"{directory}/starttime") and time.monotonic() < give_up and os.getppid() == zygote:
             time.sleep(0.001)
+        client.connect(f"{directory}/attach.sock")
         for packet in (b"I" + b"a line\n" * 100, b"Iwithout an end", b"C"):
             client.send(packet)
         while client.recv(1 << 17):

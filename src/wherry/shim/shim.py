@@ -8,20 +8,16 @@ Nothing may be imported here after the fork: the package on disk may be another 
 
 from __future__ import annotations
 
-import fcntl
 import os
 import select
 import signal
 import struct
-import termios
 import time
 
 from wherry.linux import libc
 from wherry.model import frame
-from wherry.shim import attach, log, record, stdio, wakeup
+from wherry.shim import record, stdio, streams, wakeup
 
-#: Bytes taken from a pipe at a time: its whole capacity (pipe(7)).
-READ_BYTES = 65536
 #: How long a dead init's output may stay open in somebody's hands before the exit is told all the same, seconds.
 DRAIN_INIT = 2.0
 #: How long the output of a dead exec's children is still collected after its exit was told, seconds.
@@ -65,7 +61,7 @@ def main(packet: bytes, exit_fd: int, reply_fd: int) -> None:
     except BaseException as error:
         record.write_words(describe(error))
         if shim is None or not shim.has_reported:
-            record.tell(reply_fd, f"E {_class_of(error)} shim: {record.one_line(str(error))}")
+            record.tell(reply_fd, f"E {_class_of(error)} shim: {record.one_line(_cause_of(error))}")
         raise
 
 
@@ -74,9 +70,16 @@ def _class_of(error: BaseException) -> str:
         return "NotFound"
     if isinstance(error, PermissionError):
         return "PermissionDenied"
-    if isinstance(error, OSError) and error.errno == 0:
+    # ENXIO, ELOOP: a device that nobody stands behind, a link to itself; 0 is our own.
+    if isinstance(error, OSError) and error.errno in (0, 6, 40):
         return "InvalidArgument"
     return "Internal"
+
+
+def _cause_of(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 def describe(error: BaseException) -> str:
@@ -93,8 +96,8 @@ class Shim:
     """One container process and all that is kept for it. The current directory is the process's."""
 
     __slots__ = (
-        "_attach", "_control", "_deadline", "_ends", "_epoll", "_exit_fd", "_job", "_log", "_oom_path", "_pending",
-        "_phase", "_pid", "_reply_fd", "_runtime", "_stdio", "_stray", "_wake", "has_reported",
+        "_control", "_deadline", "_epoll", "_exit_fd", "_job", "_oom_kills", "_oom_path", "_phase", "_pid", "_reply_fd",
+        "_rest", "_runtime", "_stray", "_streams", "_wake", "has_reported",
     )  # fmt: skip
 
     def __init__(self, job: dict[str, list[str]], exit_fd: int, reply_fd: int) -> None:
@@ -107,15 +110,13 @@ class Shim:
         self._runtime = 0
         self._pid = 0
         self._stray: dict[int, tuple[int, record.Usage]] = {}
-        self._pending = b""
-        self._ends = False  # stdin is to be closed once everything sent is written
         self._oom_path = ""
-        self._log: log.Log | None = None
-        self._attach: attach.Attach | None = None
-        self._stdio = stdio.Stdio()
+        self._oom_kills = 0
         self._control = -1
+        self._rest = b""
         self._wake = wakeup.Wakeup()
         self._epoll = select.epoll()
+        self._streams = streams.Streams(self._epoll, job)
 
     def _one(self, key: str, default: str = "") -> str:
         return self._job.get(key, [default])[0]
@@ -136,32 +137,17 @@ class Shim:
         self._control = os.open("control", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         self._epoll.register(self._wake.fd, select.EPOLLIN)
         self._epoll.register(self._control, select.EPOLLIN)
-        self._open_stdio()
+        self._streams.open()
         self._mount()
         self._deadline = time.monotonic() + float(self._one("timeout", "30"))
         # Through /proc, since the path of a long id does not fit sun_path, and the runtime changes its directory.
         console = f"/proc/{os.getpid()}/cwd/{stdio.CONSOLE}"
         argv = [console if item == frame.CONSOLE else item for item in self._job["argv"]]
-        self._runtime = record.spawn(argv, self._stdio.child)
-        self._stdio.close_child()
+        self._runtime = record.spawn(argv, self._streams.stdio.child)
+        self._streams.stdio.close_child()
         while self._phase != "ended":
             self._turn()
         self._finish()
-
-    def _open_stdio(self) -> None:
-        if self._one("stdio") == "managed":
-            if self._one("terminal") == "1":
-                self._stdio.open_console()
-                self._epoll.register(self._stdio.console, select.EPOLLIN)
-            else:
-                owner = (int(self._one("root_uid", "0")), int(self._one("root_gid", "0")))
-                self._stdio.open_managed(self._one("stdin_open") == "1", owner)
-            self._log = log.Log(self._one("log"), int(self._one("log_max_bytes")), int(self._one("log_max_files")))
-            self._attach = attach.Attach(self._epoll)
-            for fd in self._stdio.outputs:
-                self._epoll.register(fd, select.EPOLLIN)
-        else:
-            self._stdio.open_fifos(self._one("stdin"), self._one("stdout"), self._one("stderr"))
 
     def _mount(self) -> None:
         """Build the root filesystem where only this shim and its container see it: nothing to leak on the host."""
@@ -187,6 +173,8 @@ class Shim:
             timeout = max(0.0, self._deadline - time.monotonic())
         for fd, _ in self._epoll.poll(timeout):
             self._dispatch(fd)
+        if self._phase in ("draining", "lingering"):
+            self._check_drained()
         if self._deadline and time.monotonic() >= self._deadline and self._phase != "ended":
             self._on_deadline()
 
@@ -194,26 +182,18 @@ class Shim:
         if fd == self._wake.fd:
             self._wake.drain()
             self._reap()
-        elif fd in self._stdio.outputs:
-            self._read_output(fd)
         elif fd == self._control:
             self._read_control()
-        elif fd == self._stdio.stdin:
-            self._write_stdin()
-        elif fd == self._stdio.console:
-            self._take_terminal()
-        elif self._attach is None:
-            return
-        elif fd == self._attach.fd:
-            self._attach.accept(self._log.end if self._log else 0)
-        elif fd in self._attach.clients:  # else it was dropped by an earlier event of this batch
-            self._read_client(fd)
+        else:
+            self._streams.handle(fd)
 
     def _on_deadline(self) -> None:
         self._deadline = 0.0
         if self._phase == "creating":
             record.kill_group(self._runtime)
             self._report("E DeadlineExceeded the runtime did not create the process in time")
+            if not self._runtime:
+                self._phase = "ended"
         elif self._phase == "running":
             # Our own child, not reaped: the number is still its.
             record.set_reason("ttl" if self._is_init else "timeout")
@@ -222,6 +202,7 @@ class Shim:
             record.kill_group(self._runtime)
             self._drain()
         elif self._phase == "draining":
+            self._streams.give_up()
             self._tell_exit()
             self._phase = "ended"
         elif self._phase == "lingering":
@@ -242,6 +223,8 @@ class Shim:
             elif self._phase == "creating":
                 # Perhaps the container's process, faster than the news of its creation.
                 self._stray[pid] = (status, usage)
+                if not self._runtime:
+                    self._adopt()
 
     # -- creation -----------------------------------------------------------------------------------------------------
 
@@ -250,7 +233,6 @@ class Shim:
         if self._phase == "sweeping":
             self._drain()
             return
-        self._deadline = 0.0
         if self.has_reported:  # the deadline has spoken
             self._phase = "ended"
             return
@@ -262,20 +244,24 @@ class Shim:
         self._adopt()
 
     def _adopt(self) -> None:
-        """Take the process that the runtime has made as our own child."""
+        """Take the process that the runtime has made as our own child.
+
+        crun's `run --detach` leaves it to a child of its own, which ends a moment later and leaves it to us.
+        """
         pid = record.read_pid("pid")
-        if pid not in self._stray and not record.is_child(pid):
-            self._report("E RuntimeFailed 0")
-            self._phase = "ended"
-            return
-        if self._one("terminal") == "1" and not self._watch_terminal():
+        is_ours = pid in self._stray or record.is_child(pid)
+        if not is_ours and pid and record.has_children():
+            return  # each end of a child brings us here again
+        self._deadline = 0.0
+        if not is_ours or (self._one("terminal") == "1" and not self._streams.begin_terminal()):
             self._report("E RuntimeFailed 0")
             self._phase = "ended"
             return
         record.write_starttime(pid)
         record.reserve()
-        if self._is_init:
-            self._oom_path = record.find_oom_file(pid)
+        self._oom_path = record.find_oom_file(pid)
+        # What was killed before an exec was there is not its business; for init the cgroup is new.
+        self._oom_kills = 0 if self._is_init else record.count_oom_kills(self._oom_path)
         self._pid = pid
         self._phase = "running"
         self._limit(float(self._one("limit", "0")))
@@ -290,116 +276,18 @@ class Shim:
             record.tell(self._reply_fd, line)
             os.close(self._reply_fd)
 
-    def _take_terminal(self) -> None:
-        """Take the terminal when the runtime hands it over."""
-        if self._stdio.take_terminal() >= 0 and self._one("width", "0") != "0":
-            self._resize(int(self._one("width")), int(self._one("height")))
-
-    def _watch_terminal(self) -> bool:
-        """Begin to read the terminal; return whether there is one.
-
-        Not before the process exists: read while nobody has the other side open, it fails as if all had ended.
-        """
-        self._take_terminal()
-        for fd in self._stdio.outputs:
-            self._epoll.register(fd, select.EPOLLIN)
-        return bool(self._stdio.outputs)
-
-    def _resize(self, width: int, height: int) -> None:
-        """Set the terminal's size (ioctl_tty(2), TIOCSWINSZ: rows, columns, and two unused)."""
-        for fd in self._stdio.outputs if self._one("terminal") == "1" else ():
-            fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("4H", height, width, 0, 0))
-
     def _limit(self, seconds: float) -> None:
         """Kill the process in so many seconds from now (0: never)."""
-        self._deadline = time.monotonic() + seconds if seconds > 0 and self._phase == "running" else 0.0
-
-    # -- streams ------------------------------------------------------------------------------------------------------
-
-    def _read_output(self, fd: int) -> bool:
-        """Take one piece of output; return False when there is none now, or no more ever."""
-        try:
-            data = os.read(fd, READ_BYTES)
-        except BlockingIOError:
-            return False
-        except OSError:  # EIO: nobody has the terminal open any more (tty_ioctl(4))
-            data = b""
-        if not data:
-            self._epoll.unregister(fd)
-            self._stdio.close_output(fd)
-            if not self._stdio.outputs:
-                self._on_drained()
-            return False
-        stream = self._stdio.outputs[fd]
-        assert self._log is not None
-        assert self._attach is not None
-        begin = self._log.end
-        self._log.write(stream, data)
-        if self._attach.clients:
-            self._attach.send(b"O" if stream == "stdout" else b"E", begin, self._log.end, data)
-        return True
-
-    def _read_client(self, fd: int) -> None:
-        assert self._attach is not None
-        self._take_input(self._attach.receive(fd))
-        self._write_stdin()
-
-    def _take_input(self, packet: bytes) -> None:
-        if packet[:1] == b"I" and self._stdio.stdin >= 0:
-            self._pending += packet[1:]
-        elif packet[:1] == b"C":
-            self._end_stdin()
-
-    def _end_stdin(self) -> None:
-        # The end of a terminal's input is a character (^D); the master serves its output, and later clients, too.
-        if self._one("terminal") != "1":
-            self._ends = True
-
-    def _write_stdin(self) -> None:
-        """Write what clients have sent; once stdin is to end, take first what they had sent before that."""
-        while self._flush_stdin() and self._ends and self._stdio.stdin >= 0:
-            packet = self._attach.receive_any() if self._attach is not None else b""
-            if not packet:
-                self._stdio.close_stdin()
-            self._take_input(packet)
-
-    def _flush_stdin(self) -> bool:
-        """Write _pending; return whether all of it is written, or nobody will ever read it."""
-        try:
-            while self._pending and self._stdio.stdin >= 0:
-                self._pending = self._pending[os.write(self._stdio.stdin, self._pending) :]
-        except BlockingIOError:
-            self._hold_input(True)
-            return False
-        except OSError:  # EPIPE: nobody will ever read it
-            self._ends = True
-        self._pending = b""
-        self._hold_input(False)
-        return True
-
-    def _hold_input(self, held: bool) -> None:
-        """Let clients wait while the process does not read, instead of keeping their bytes here without bound."""
-        if self._stdio.stdin < 0:
-            return
-        try:
-            if held:
-                self._epoll.register(self._stdio.stdin, select.EPOLLOUT)
-            else:
-                self._epoll.unregister(self._stdio.stdin)
-        except (FileExistsError, FileNotFoundError):
-            return  # as it was
-        if self._attach is not None:
-            self._attach.hold_input(held)
+        if self._phase == "running":  # later the deadline is another one, and a late line must not take it away
+            self._deadline = time.monotonic() + seconds if seconds > 0 else 0.0
 
     def _read_control(self) -> None:
-        for line in os.read(self._control, 4096).split(b"\n"):
+        lines = (self._rest + os.read(self._control, 4096)).split(b"\n")
+        self._rest = lines.pop()[:4096]  # a piece ends anywhere
+        for line in lines:
             # `0 0 0` closes stdin; `1 <width> <height>` resizes (v0-system 2.2). Anything else is nobody's request.
             if line == b"0 0 0":
-                # Who wrote before this may still stand at the door: connected, and not accepted.
-                while self._attach is not None and self._log is not None and self._attach.accept(self._log.end):
-                    pass
-                self._end_stdin()
-                self._write_stdin()
+                self._streams.end_input()
             elif line.startswith(b"1 "):
                 self._read_resize(line)
             elif line.startswith(b"2 ") and line[2:-2].isdigit():
@@ -408,7 +296,7 @@ class Shim:
     def _read_resize(self, line: bytes) -> None:
         try:
             _, width, height = map(int, line.split())
-            self._resize(width, height)
+            self._streams.resize(width, height)
         except (ValueError, struct.error, OSError):
             record.write_words(f"no size: {line[:64]!r}")
 
@@ -417,9 +305,8 @@ class Shim:
     def _on_exit(self, status: int, usage: record.Usage) -> None:
         code = os.waitstatus_to_exitcode(status)
         signal_number = -code if code < 0 else 0
-        record.write_exit(
-            128 + signal_number if signal_number else code, signal_number, record.is_oom(self._oom_path), usage
-        )
+        oom = record.count_oom_kills(self._oom_path) > self._oom_kills
+        record.write_exit(128 + signal_number if signal_number else code, signal_number, oom, usage)
         sweep = self._job.get("sweep", [])
         if self._is_init and sweep:
             self._phase = "sweeping"
@@ -432,36 +319,28 @@ class Shim:
         """Take what is in the pipes now; then wait for their end, a bounded time."""
         self._phase = "draining"
         self._deadline = time.monotonic() + (DRAIN_INIT if self._is_init else DRAIN_EXEC)
-        if not self._stdio.outputs:
-            self._on_drained()
-            return
-        for fd in list(self._stdio.outputs):
-            # Bounded by the capacity of a pipe: a child that writes on and on must not keep the exit from being told.
-            for _ in range(2):
-                if not self._read_output(fd):
-                    break
+        self._streams.collect()
+        self._check_drained()
         if self._phase == "draining" and not self._is_init:
             self._tell_exit()
             self._phase = "lingering"
 
-    def _on_drained(self) -> None:
+    def _check_drained(self) -> None:
+        if not self._streams.has_ended:
+            return
         if self._phase == "draining":
             self._tell_exit()
         if self._phase in ("draining", "lingering"):
             self._phase = "ended"
 
     def _tell_exit(self) -> None:
-        if self._log is not None and self._log.dropped_bytes:
-            record.add_dropped(self._log.dropped_bytes)
+        if self._streams.dropped_bytes:
+            record.add_dropped(self._streams.dropped_bytes)
         record.write_exit_status()
         os.close(self._exit_fd)
 
     def _finish(self) -> None:
-        if self._attach is not None:
-            self._attach.close()
-        if self._log is not None:
-            self._log.close()
-        self._stdio.close()
+        self._streams.close()
         for fd in (self._control, self._epoll.fileno()):
             os.close(fd)
         self._wake.close()

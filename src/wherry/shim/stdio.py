@@ -1,4 +1,4 @@
-"""The three standard streams of a process: pipes of the shim, FIFOs of a client, or /dev/null.
+"""The three standard streams of a process: pipes of the shim, FIFOs of a client, a terminal, or /dev/null.
 
 Whichever it is, `child` holds what the runtime gets as 0, 1 and 2, and the rest stays in the shim.
 """
@@ -16,14 +16,20 @@ HAND_OVER = 5.0
 
 
 class Stdio:
-    """Open streams. `stdin` is the shim's write end (-1: none); `outputs` maps read ends to stream names."""
+    """Open streams. `stdin` is the shim's write end (-1: none); `outputs` maps read ends to stream names.
 
-    __slots__ = ("_console", "_keepers", "child", "outputs", "stdin")
+    `terminal` is the master of a terminal (-1: none). On FIFOs it is copied from `source` and to `sink`.
+    """
+
+    __slots__ = ("_console", "_keepers", "child", "outputs", "sink", "source", "stdin", "terminal")
 
     def __init__(self) -> None:
         self.child: list[int] = []
         self.stdin = -1
         self.outputs: dict[int, str] = {}
+        self.terminal = -1
+        self.source = -1
+        self.sink = -1
         self._keepers: list[int] = []
         self._console: socket.socket | None = None
 
@@ -56,26 +62,27 @@ class Stdio:
         self._console.listen(1)
         self.child = [os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC) for _ in range(3)]
 
-    def take_terminal(self) -> int:
-        """Return the master of the terminal once the runtime has sent it, -1 before. It is stdin and stdout in one."""
+    def take_terminal(self) -> bool:
+        """Take the master of the terminal if the runtime has just sent it; it is stdin and stdout in one."""
         if self._console is None:
-            return -1
+            return False
         try:
             sender, _ = self._console.accept()
         except BlockingIOError:
-            return -1
+            return False
         with sender:
             sender.settimeout(HAND_OVER)
             _, fds, _, _ = socket.recv_fds(sender, 4096, 1)
         self.close_console()
         if not fds:
-            return -1
-        master = fds[0]
-        os.set_inheritable(master, False)
-        os.set_blocking(master, False)
-        self.outputs[master] = "stdout"
-        self.stdin = os.dup(master)
-        return master
+            return False
+        self.terminal = fds[0]
+        os.set_inheritable(self.terminal, False)
+        os.set_blocking(self.terminal, False)
+        self.outputs[self.terminal] = "stdout"
+        # Another descriptor: what is written to and what is read from are watched on their own.
+        self.stdin = os.dup(self.terminal)
+        return True
 
     def close_console(self) -> None:
         """Stop waiting for a terminal."""
@@ -83,6 +90,14 @@ class Stdio:
             self._console.close()
             self._console = None
             os.unlink(CONSOLE)
+
+    def open_copied(self, stdin: str, stdout: str) -> None:
+        """Open what a terminal is copied from and to ("" is /dev/null); no open and no later call waits for a client.
+
+        A FIFO is opened for both, so it never hangs up: clients may come and go.
+        """
+        self.source = _open_copied(stdin, os.O_RDONLY)
+        self.sink = _open_copied(stdout, os.O_WRONLY | os.O_APPEND)
 
     def open_fifos(self, stdin: str, stdout: str, stderr: str) -> None:
         """Open the client's FIFOs ("" is /dev/null) so that no open and no later write waits for a client."""
@@ -96,28 +111,26 @@ class Stdio:
             return
         handle, is_fifo = _open_handle(path)
         try:
-            again = f"/proc/self/fd/{handle}"
             if is_fifo:
                 # Read-write first: it needs no peer. Then the child's end has a writer and ours has a reader.
-                both = os.open(again, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-                self.child.append(os.open(again, os.O_RDONLY | os.O_CLOEXEC))
+                both = _reopen(handle, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC, path)
+                self.child.append(_reopen(handle, os.O_RDONLY | os.O_CLOEXEC, path))
                 # Kept so that the process sees no end of file while clients come and go, until CloseStdin.
-                self.stdin = os.open(again, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+                self.stdin = _reopen(handle, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC, path)
                 os.close(both)
             else:
-                self.child.append(os.open(again, os.O_RDONLY | os.O_CLOEXEC))
+                self.child.append(_reopen(handle, os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC, path))
         finally:
             os.close(handle)
 
     def _open_output(self, path: str) -> None:
         handle, is_fifo = _open_handle(path or "/dev/null")
         try:
-            again = f"/proc/self/fd/{handle}"
             if is_fifo:
                 # Kept until the process ends: without a reader its writes would fail with EPIPE, and without a writer
                 # a client that comes back would wait in open(2) (v0 345c9f2).
-                self._keepers.append(os.open(again, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC))
-            self.child.append(os.open(again, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC))
+                self._keepers.append(_reopen(handle, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC, path))
+            self.child.append(_reopen(handle, os.O_WRONLY | os.O_APPEND | os.O_NOCTTY | os.O_CLOEXEC, path))
         finally:
             os.close(handle)
 
@@ -130,6 +143,8 @@ class Stdio:
     def close_output(self, fd: int) -> None:
         """Close one read end."""
         del self.outputs[fd]
+        if fd == self.terminal:
+            self.terminal = -1
         os.close(fd)
 
     def close_stdin(self) -> None:
@@ -143,10 +158,29 @@ class Stdio:
         self.close_console()
         self.close_child()
         self.close_stdin()
-        for fd in (*self.outputs, *self._keepers):
-            os.close(fd)
+        for fd in (*self.outputs, *self._keepers, self.source, self.sink):
+            if fd >= 0:
+                os.close(fd)
         self.outputs.clear()
         self._keepers.clear()
+
+
+def _open_copied(path: str, flags: int) -> int:
+    handle, is_fifo = _open_handle(path or "/dev/null")
+    try:
+        mode = os.O_RDWR if is_fifo else flags
+        # A shim leads its session: another terminal, if that is what the path names, must not become its own.
+        return _reopen(handle, mode | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, path)
+    finally:
+        os.close(handle)
+
+
+def _reopen(handle: int, flags: int, path: str) -> int:
+    """Open what an O_PATH descriptor stands for. An error names the path that the client gave."""
+    try:
+        return os.open(f"/proc/self/fd/{handle}", flags)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from None
 
 
 def _open_handle(path: str) -> tuple[int, bool]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from wherry.oci import bundle
 from wherry.runtime import driver as drivers
 from wherry.runtime import log
 from wherry.runtime.process import Process
-from wherry.supervisor import death, failpoint
+from wherry.supervisor import death, deletion, failpoint, health, kill, oom, update
 from wherry.supervisor.core import Core
 from wherry.supervisor.live import EXTRA, LiveContainer, LiveProcess
 
@@ -39,14 +40,14 @@ async def create(core: Core, live: LiveContainer) -> None:
     except asyncio.CancelledError:
         raise  # the supervisor closes; the next one finishes this or undoes it
     except Exception as error:
-        live.failure = _name(f"create container {live.id}", error)
-        await death.undo(core, live)
+        live.failure = name_error(f"create container {live.id}", error)
+        await deletion.undo(core, live)
         raise live.failure from error
     finally:
         live.made.set()
 
 
-def _name(what: str, error: Exception) -> errors.WherryError:
+def name_error(what: str, error: Exception) -> errors.WherryError:
     """Return `error` as one of ours: one that is not ours names what could not be done."""
     if isinstance(error, errors.WherryError):
         return error
@@ -56,15 +57,8 @@ def _name(what: str, error: Exception) -> errors.WherryError:
 async def _create(core: Core, live: LiveContainer) -> None:
     request = live.saved.request
     runtime = await core.runtimes.resolve(request.runtime)
-    await core.thread(live.disk.create, live.saved)
-    failpoint.hit("create.recorded")
-    prepared = await core.thread(
-        bundle.prepare,
-        request,
-        live.disk.storage,
-        cgroups_path=f"/wherry~{live.id[:100]}~{live.saved.generation:x}",
-        hidden=[path for path in (core.settings.state_dir, core.settings.root_dir, *DEFAULT_DIRS) if path.exists()],
-    )
+    hidden = (core.settings.state_dir, core.settings.root_dir, *DEFAULT_DIRS)
+    prepared = await core.thread(_prepare, live, hidden)
     live.save(
         runtime=runtime,
         bundle=prepared.bundle,
@@ -74,31 +68,87 @@ async def _create(core: Core, live: LiveContainer) -> None:
         private_pid=prepared.private_pid,
         root_uid=prepared.root_uid,
         root_gid=prepared.root_gid,
+        mounts=tuple(frame.PART.join(str(part) for part in mount) for mount in prepared.mounts),
+        is_plain=prepared.is_plain,
     )
     failpoint.hit("create.prepared")
-    init = LiveProcess(ids.INIT, process_spec(live, prepared.process, request.stdio, False), State.CREATING)
+    await make(core, live, prepared.process)
+
+
+def _prepare(live: LiveContainer, hidden: Sequence[Path]) -> bundle.Prepared:
+    """Make the directories, and the bundle in them. Until state.json is there they are nobody's, and swept."""
+    live.disk.create()
+    return bundle.prepare(
+        live.saved.request,
+        live.disk.storage,
+        cgroups_path=f"/wherry~{live.id[:100]}~{live.saved.generation:x}",
+        hidden=[path for path in hidden if path.exists()],
+    )
+
+
+async def make(core: Core, live: LiveContainer, process: dict[str, Any]) -> None:
+    """Make the container's own process from the OCI `process`, for the first time or again; let it run if it is to.
+
+    In one call of the runtime, unless there is something to do in between.
+    """
+    # One that the runtime puts into a cgroup of its own choice must be looked at before it may have ended.
+    runs = live.saved.goal == State.RUNNING.value and bool(live.saved.cgroup) and not update.has_late(live)
+    init = await _launch(core, live, process, runs=runs)
+    if runs:
+        await begun(core, live, init)
+    else:
+        await update.reapply(core, live)
+        await created(core, live, init)
+
+
+async def _launch(core: Core, live: LiveContainer, process: dict[str, Any], *, runs: bool) -> LiveProcess:
+    saved = live.saved
+    init = LiveProcess(ids.INIT, process_spec(live, process, saved.request.stdio, False), State.CREATING)
     live.processes[ids.INIT] = init
     init.disk = Process.create(live.disk.process_directory(ids.INIT), init.spec)
     failpoint.hit("create.directory")
     fields = _job(core, live, init)
-    fields["mount"] = [frame.PART.join(str(part) for part in mount) for mount in prepared.mounts]
-    terminal = bool(init.spec.get("terminal"))
-    fields["argv"] = core.driver(live).create_argv(live.id, prepared.bundle, init.disk.directory, terminal=terminal)
-    if not prepared.private_pid:
-        fields["sweep"] = core.driver(live).kill_all_argv(live.id)
-    core.driver(live).root.mkdir(mode=0o700, exist_ok=True)
+    fields["mount"] = list(saved.mounts)
+    driver, terminal = core.driver(live), bool(init.spec.get("terminal"))
+    argv = driver.run_argv if runs else driver.create_argv
+    fields["argv"] = argv(live.id, saved.bundle, init.disk.directory, terminal=terminal)
+    if not saved.private_pid:
+        fields["sweep"] = driver.kill_all_argv(live.id)
+    driver.root.mkdir(mode=0o700, exist_ok=True)
     init.pid = await _spawn(core, live, init, fields, f"create container {live.id}")
     failpoint.hit("create.spawned")
-    await created(core, live, init)
+    return init
 
 
 async def created(core: Core, live: LiveContainer, init: LiveProcess) -> None:
     """Record that the container's process exists, and begin to watch it."""
-    live.change(Change.CREATED, created_at_ns=time.time_ns(), cgroup=live.saved.cgroup or _find_cgroup(init.pid))
+    await _record_creation(core, live, init, state=live.check(Change.CREATED).value)
     init.state = State.CREATED
-    failpoint.hit("create.saved")
-    await core.emit(live, "create", process="")
+    oom.begin(core, live)
     death.watch(core, live, init)
+
+
+async def begun(core: Core, live: LiveContainer, init: LiveProcess) -> None:
+    """Record that the container's process exists and runs, in one step, and begin to watch it."""
+    live.check(Change.CREATED)
+    await _record_creation(core, live, init, **_start_fields(live, init))
+    await _tell_start(core, live, init)
+    oom.begin(core, live)
+    death.watch(core, live, init)
+    await health.begin(core, live)
+
+
+async def _record_creation(core: Core, live: LiveContainer, init: LiveProcess, **fields: Any) -> None:
+    is_first = not live.saved.created_at_ns
+    live.save(
+        created_at_ns=live.saved.created_at_ns or time.time_ns(),
+        cgroup=live.saved.cgroup or _find_cgroup(init.pid),
+        **fields,
+    )
+    failpoint.hit("create.saved")
+    if is_first:
+        await core.emit(live, "create", process="")
+    failpoint.hit("create.journaled")
 
 
 def _find_cgroup(pid: int) -> str:
@@ -116,8 +166,8 @@ def process_spec(
         "containerdStdin": stdio.stdin,
         "containerdStdout": stdio.stdout,
         "containerdStderr": stdio.stderr,
-        "runtimeArgs": [],
-        "noPivotRoot": False,
+        "runtimeArgs": list(live.saved.request.runtime_args),
+        "noPivotRoot": live.saved.request.no_pivot,
         "checkpoint": "",
         "rootUID": live.saved.root_uid,
         "rootGID": live.saved.root_gid,
@@ -186,18 +236,24 @@ def _tail(live: LiveContainer, process: LiveProcess) -> str:
 async def start(core: Core, live: LiveContainer) -> None:
     """Let a created container run. When the runtime fails, the container is ended and the error tells why."""
     async with live.lock:
-        live.check(Change.STARTED)
-        init = live.process(ids.INIT)
+        await start_locked(core, live)
+
+
+async def start_locked(core: Core, live: LiveContainer) -> None:
+    """Do what `start` does; the caller holds the lock."""
+    live.check(Change.STARTED)
+    init = live.process(ids.INIT)
+    if live.saved.goal != State.RUNNING.value:
         live.save(goal=State.RUNNING.value)
-        failpoint.hit("start.recorded")
-        try:
-            await core.driver(live).start(live.id, init.opened().directory)
-        except errors.WherryError as error:
-            had_ended = await _has_ended(core, init)
-            await core.thread(death.kill_now, live, init)
-            raise _blame(error, live, had_ended) from error
-        failpoint.hit("start.started")
-        await started(core, live, init)
+    failpoint.hit("start.recorded")
+    try:
+        await core.driver(live).start(live.id, init.opened().directory)
+    except errors.WherryError as error:
+        had_ended = await _has_ended(core, init)
+        await core.thread(kill.kill_now, live, init)
+        raise _blame(error, live, had_ended) from error
+    failpoint.hit("start.started")
+    await started(core, live, init)
 
 
 async def _has_ended(core: Core, process: LiveProcess) -> bool:
@@ -214,16 +270,28 @@ def _blame(error: errors.WherryError, live: LiveContainer, had_ended: bool) -> e
 
 
 async def started(core: Core, live: LiveContainer, init: LiveProcess) -> None:
-    """Record that the container runs."""
-    now = time.time_ns()
+    """Record that a created container runs."""
+    live.check(Change.STARTED)
+    live.save(**_start_fields(live, init))
+    failpoint.hit("start.saved")
+    await _tell_start(core, live, init)
+    await health.begin(core, live)
+
+
+def _start_fields(live: LiveContainer, init: LiveProcess) -> dict[str, Any]:
+    """Return what is to be saved of a start, after what is to be done for it."""
     if live.saved.request.ttl:
         # In the shim, so that nobody else needs to be alive for it. A start finished after a restart counts from then.
         init.opened().set_limit(live.saved.request.ttl)
-    live.change(Change.STARTED, started_at_ns=now, goal=State.RUNNING.value)
+    running = State.RUNNING.value
+    status = health.STARTING if live.saved.request.health.args else ""
+    return {"state": running, "started_at_ns": time.time_ns(), "goal": running, "restart_at_ns": 0, "health": status}
+
+
+async def _tell_start(core: Core, live: LiveContainer, init: LiveProcess) -> None:
     init.state = State.RUNNING
-    init.started_at_ns = now
-    failpoint.hit("start.saved")
-    await core.emit(live, "start", process=ids.INIT, pid=init.pid)
+    init.started_at_ns = live.saved.started_at_ns
+    await core.emit(live, "start", process=ids.INIT, pid=init.pid, count=live.saved.restarts)
     failpoint.hit("start.journaled")
 
 
@@ -236,7 +304,7 @@ async def exec(core: Core, live: LiveContainer, process: LiveProcess, request: r
         raise
     except Exception as error:
         await undo_exec(core, live, process)
-        raise _name(f"exec in container {live.id}", error) from error
+        raise name_error(f"exec in container {live.id}", error) from error
 
 
 async def _exec(core: Core, live: LiveContainer, process: LiveProcess, request: req.ExecRequest) -> None:
@@ -244,7 +312,10 @@ async def _exec(core: Core, live: LiveContainer, process: LiveProcess, request: 
     if live.state is not State.RUNNING:
         raise errors.FailedPrecondition(f"cannot {what}: it is {live.state.value}")
     base = {key: value for key, value in live.process(ids.INIT).spec.items() if key != EXTRA}
+    init = live.init
     spec = await core.thread(bundle.exec_process, base, request, live.saved.rootfs)
+    if live.saved.state != State.RUNNING.value or live.init is not init:  # by now
+        raise errors.FailedPrecondition(f"cannot {what}: container {live.id} has ended")
     process.spec = process_spec(live, spec, request.stdio, True, request.timeout)
     process.disk = Process.create(live.disk.process_directory(process.id), process.spec)
     failpoint.hit("exec.directory")
@@ -263,24 +334,33 @@ async def exec_started(core: Core, live: LiveContainer, process: LiveProcess) ->
     """Record that an exec runs, and begin to watch it."""
     process.change(Change.STARTED)
     process.started_at_ns = time.time_ns()
-    await core.emit(live, "start", process=process.id, pid=process.pid)
-    failpoint.hit("exec.journaled")
+    if not process.is_check:
+        await core.emit(live, "start", process=process.id, pid=process.pid)
+        failpoint.hit("exec.journaled")
     death.watch(core, live, process)
 
 
 async def undo_exec(core: Core, live: LiveContainer, process: LiveProcess) -> None:
     """Take back an exec that failed, or that nobody finished."""
     if process.disk is not None:
-        await core.thread(death.end_shim, process.disk)
-        await core.thread(death.kill_now, live, process)
-        death.unwatch(process)
+        await core.thread(kill.end_shim, process.disk)
+        await core.thread(kill.kill_now, live, process)
+        process.let_go()
         await core.thread(live.disk.remove_process, process.id)
     live.processes.pop(process.id, None)
     process.settle(None)
 
 
+def forget_exec(live: LiveContainer, process_id: str) -> None:
+    """Free the id of an exec that has ended, and remove its few files; one that has not is left alone."""
+    process = live.processes.get(process_id)
+    if process is not None and process.id != ids.INIT and process.state is State.STOPPED:
+        del live.processes[process_id]
+        live.disk.remove_process(process_id)
+
+
 async def prune_execs(core: Core, live: LiveContainer) -> None:
-    """Forget the oldest finished execs beyond KEPT_EXECS: health checks must not fill the disk."""
+    """Forget the oldest finished execs beyond KEPT_EXECS: a container that lives long must not fill the disk."""
     finished = [process for process in live.execs if process.state is State.STOPPED]
     for process in finished[: max(0, len(finished) - KEPT_EXECS)]:
         live.processes.pop(process.id, None)

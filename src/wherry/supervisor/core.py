@@ -99,7 +99,11 @@ class Core:
         self.containers: dict[tuple[str, str], LiveContainer] = {}
         #: Limits creations and execs under way at once.
         self.starts = asyncio.Semaphore(settings.concurrency)
+        #: Limits health checks among them, so that calls find a place.
+        self.checks = asyncio.Semaphore(max(1, settings.concurrency // 2))
         self.recovered = asyncio.Event()
+        #: No new work is begun.
+        self.is_closing = False
         self._executor = ThreadPoolExecutor(max_workers=4, thread_name_prefix="wherry-disk")
         self._remover = ThreadPoolExecutor(max_workers=1, thread_name_prefix="wherry-removal")
         self._last_generation = 0
@@ -145,7 +149,8 @@ class Core:
         """Return the driver of the runtime that made the container."""
         runtime = live.saved.runtime
         root = self.directories.runtime_root(live.disk.namespace, runtime)
-        return Driver(runtime, root, self.settings.start_timeout)
+        request = live.saved.request
+        return Driver(runtime, root, self.settings.start_timeout, request.runtime_args, request.no_pivot)
 
     async def emit(self, live: LiveContainer, type: str, **fields: Any) -> st.Event:
         """Journal an event of a container; waits while the disk is full, since nothing may overtake it."""

@@ -19,6 +19,10 @@ def parse(texts: Sequence[str]) -> Callable[[st.Event], bool]:
             raise errors.InvalidArgument(
                 f"filter {text!r} is not valid: KEY=VALUE is expected, KEY one of {', '.join(_FIELDS)}, label.NAME"
             )
+        if key == "type" and value not in st.EVENT_TYPES:
+            raise errors.InvalidArgument(
+                f"filter {text!r} is not valid: the types of events are {', '.join(st.EVENT_TYPES)}"
+            )
         wanted.setdefault(key, set()).add(value)
     return lambda event: all(_value(event, key) in values for key, values in wanted.items())
 

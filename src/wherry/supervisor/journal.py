@@ -60,6 +60,10 @@ class Journal:
         self.last_seq = 0
         #: The last event, type and time, by (generation, process), for recovery: what has been told already.
         self.told: dict[tuple[int, str], tuple[str, int]] = {}
+        #: The count of the last `oom` by generation, since the last `restart`, for recovery as well.
+        self.ooms: dict[int, int] = {}
+        #: The last `health` by generation, status and time, for recovery too.
+        self.healths: dict[int, tuple[str, int]] = {}
         #: When the oldest kept event was told, Unix nanoseconds; 0 while none was ever removed.
         self.oldest_ns = 0
         #: The last generation by (namespace, container), for those that lost their own record.
@@ -104,8 +108,17 @@ class Journal:
         if isinstance(generation, int):
             self.told[generation, str(entry.get("process", ""))] = (kind, time_ns or 0)
             self.generations[str(entry.get("namespace")), str(entry.get("container"))] = generation
+            self._note_oom(kind, generation, entry.get("count"))
+            if kind == "health":
+                self.healths[generation] = (str(entry.get("reason", "")), time_ns or 0)
         self._newest.append(entry)
         return True
+
+    def _note_oom(self, kind: str, generation: int, count: object) -> None:
+        if kind == "oom":
+            self.ooms[generation] = count if isinstance(count, int) else 1
+        elif kind == "restart":  # in a new cgroup, which counts from zero
+            self.ooms.pop(generation, None)
 
     def find_told(self, generation: int, process: str, made_ns: int) -> str | None:
         """Return the last event type told of a process made at `made_ns`; what is older is of another of its id."""
@@ -172,6 +185,8 @@ class Journal:
         self._write(codec.to_plain(event))
         self._counts[self._segments[-1]] += 1
         self.last_seq = event.seq
+        if type == "restart":
+            self.ooms.pop(generation, None)
         self._recent.append(event)
         self._grown.set()
         self._grown = asyncio.Event()
@@ -194,6 +209,23 @@ class Journal:
     def first_seq(self) -> int:
         """The sequence number from which on events are kept."""
         return self._segments[0] if self._segments else 1
+
+    async def find_position(self, time_ns: int) -> int:
+        """Return a sequence number at or before which nothing is later than `time_ns`: that of the start of a segment.
+
+        What is no longer kept is passed over.
+        """
+        if self._recent and self._recent[0].time_ns <= time_ns:
+            return self._recent[0].seq - 1
+        segments = list(self._segments)
+        return await asyncio.to_thread(self._find_segment, time_ns, segments) if segments else self.last_seq
+
+    def _find_segment(self, time_ns: int, segments: list[int]) -> int:
+        for first in reversed(segments):
+            event = next(filter(None, map(_to_event, _read_entries(self._path(first)))), None)
+            if event is not None and event.time_ns <= time_ns:
+                return first - 1
+        return segments[0] - 1
 
     async def subscribe(self, after: int, *, follow: bool) -> AsyncIterator[st.Event]:
         """Yield events above `after` (-1: only new ones), then, with `follow`, each further one.

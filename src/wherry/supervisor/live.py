@@ -6,18 +6,23 @@ import asyncio
 import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wherry import errors
 from wherry.model import codec, ids
 from wherry.model import request as req
 from wherry.model import status as st
-from wherry.model.lifecycle import ALIVE, CONTAINER, EXEC, Change, State, advance
+from wherry.model.lifecycle import ALIVE, AT_REST, CONTAINER, EXEC, Change, State, advance
 from wherry.runtime.container import Container, Record
 from wherry.runtime.process import Process
 
+if TYPE_CHECKING:
+    from wherry.supervisor import health, oom
+
 #: Our own part of process.json, beside the ancestor's keys.
 EXTRA = "wherry"
+#: How the ids of health checks begin: no id of anybody's has a leading dot.
+CHECK = ".health-"
 
 
 class LiveProcess:
@@ -32,6 +37,11 @@ class LiveProcess:
         self.started_at_ns = 0
         self.exit: st.ExitRecord | None = None
         self.settled = asyncio.Event()
+
+    @property
+    def is_check(self) -> bool:
+        """It is a health check: told and shown nowhere."""
+        return self.id.startswith(CHECK)
 
     @property
     def extra(self) -> dict[str, Any]:
@@ -52,6 +62,12 @@ class LiveProcess:
         if self.disk is None:
             raise errors.FailedPrecondition(f"cannot use process {self.id}: it is {self.state.value}")
         return self.disk
+
+    def let_go(self) -> None:
+        """Watch it no more, and close its FIFOs; the process itself is not touched."""
+        if self.disk is not None and self.disk.exit_fd >= 0:
+            asyncio.get_running_loop().remove_reader(self.disk.exit_fd)
+            self.disk.close()
 
     def change(self, change: Change) -> None:
         """Take the next state of an exec, as the table has it."""
@@ -94,6 +110,17 @@ class LiveContainer:
         self.is_gone = False
         #: An unknown container that was started: its exit is still to be told, when it is removed.
         self.owes_exit = False
+        #: Kills for want of memory in the present run; None while nobody looks for them.
+        self.oom: oom.Watch | None = None
+        #: What is known of its health; the status is the last that was told.
+        self.health = st.Health(status=saved.health)
+        #: The health checks of the present run; None while there are none.
+        self.checks: health.Watch | None = None
+        #: Changes of state so far: the same number before and after tells that nothing has come between.
+        self.moves = 0
+        #: Runs out when a restart is due, or the removal of a container that removes itself.
+        self.timer: asyncio.TimerHandle | None = None
+        self._changed = asyncio.Event()
         self._readers = 0
         self._unread = asyncio.Event()
         self._unread.set()
@@ -130,6 +157,25 @@ class LiveContainer:
         return State(self.saved.state)
 
     @property
+    def is_at_rest(self) -> bool:
+        """No process will come of itself."""
+        return self.is_gone or self.failure is not None or self.state in AT_REST
+
+    def pulse(self) -> None:
+        """Wake who waits for a change of state."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def wait_change(self) -> None:
+        """Wait for the next change of state."""
+        await self._changed.wait()
+
+    async def wait_rest(self) -> None:
+        """Wait until the container has ended and is not to be started again."""
+        while not self.is_at_rest:
+            await self.wait_change()
+
+    @property
     def init(self) -> LiveProcess | None:
         """The container's own process, None before it has a directory."""
         return self.processes.get(ids.INIT)
@@ -147,16 +193,24 @@ class LiveContainer:
         """Take the next state, as the table has it, and save it."""
         self.save(state=self.check(change).value, **fields)
 
+    def show(self, state: State) -> None:
+        """Be in a state that is not worth a write: the next supervisor finds it out by itself."""
+        self.saved = dataclasses.replace(self.saved, state=state.value)
+        self.pulse()
+
     def save(self, **fields: Any) -> None:
         """Change the durable record, on disk first."""
         saved = dataclasses.replace(self.saved, **fields)
         self.disk.save(saved)
         self.saved = saved
+        if "state" in fields:
+            self.moves += 1
+            self.pulse()
 
     def process(self, process_id: str) -> LiveProcess:
         """Return a process by its id. Raises NotFound."""
         process = self.processes.get(process_id)
-        if process is None:
+        if process is None or process.is_check:
             raise errors.NotFound(f"container {self.id} has no process {process_id!r}")
         return process
 
@@ -164,7 +218,8 @@ class LiveContainer:
         """Return what is known of the container."""
         init = self.init
         saved = self.saved
-        ordered = sorted(self.processes.values(), key=lambda process: process.id != ids.INIT)
+        shown = [process for process in self.processes.values() if not process.is_check]
+        ordered = sorted(shown, key=lambda process: process.id != ids.INIT)
         return st.ContainerInfo(
             id=self.id,
             namespace=self.disk.namespace,
@@ -174,11 +229,14 @@ class LiveContainer:
             pid=init.pid if init and self.state in ALIVE else 0,
             created_at_ns=saved.created_at_ns,
             started_at_ns=saved.started_at_ns,
-            exit=init.exit if init else None,
+            exit=(init.exit if init else None) or (None if self.state in ALIVE else saved.last_exit),
             runtime=saved.runtime,
             bundle=saved.bundle,
             cgroup=saved.cgroup,
             layer=saved.layer,
             request=saved.request,
             processes=tuple(process.info(str(self.disk.log_path(process.id))) for process in ordered),
+            restarts=saved.restarts,
+            restart_at_ns=saved.restart_at_ns,
+            health=self.health,
         )

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 from wherry import errors
+from wherry.model import ids
 from wherry.model import request as req
 from wherry.model import status as st
-from wherry.runtime import attach, log
-from wherry.supervisor.live import LiveProcess
+from wherry.runtime import log
+from wherry.supervisor import follow
+from wherry.supervisor.live import LiveContainer, LiveProcess
 
 
-async def read(process: LiveProcess, path: Path, request: req.LogsRequest) -> AsyncIterator[st.LogChunk]:
-    """Yield what the log at `path` holds, and with `follow` what is added until the process ends."""
+async def read(live: LiveContainer, process: LiveProcess, request: req.LogsRequest) -> AsyncIterator[st.LogChunk]:
+    """Yield what the log of a process holds, and with `follow` what is added until it has ended for good."""
     if request.tail < -1 or request.since_ns < 0:
         raise errors.InvalidArgument(f"cannot read logs: tail {request.tail}, since {request.since_ns}")
+    path = live.disk.log_path(process.id)
     reader = log.Reader(path)
     since = log.format_time(request.since_ns) if request.since_ns else b""
     # Opened before the first read: what is written from here on makes it tell.
-    bell = attach.Attachment(process.disk, path, -1) if request.follow and _is_alive(process) and process.disk else None
+    bell = follow.open_attachment(live, process, -1) if request.follow and _goes_on(live, process) else None
     try:
         if request.tail >= 0 and path.exists():
             reader.position = await asyncio.to_thread(log.find_tail, path, request.tail)
@@ -38,8 +40,8 @@ async def read(process: LiveProcess, path: Path, request: req.LogsRequest) -> As
             bell.close()
 
 
-def _is_alive(process: LiveProcess) -> bool:
-    return not process.settled.is_set()
+def _goes_on(live: LiveContainer, process: LiveProcess) -> bool:
+    return not (live.is_at_rest if process.id == ids.INIT else process.settled.is_set())
 
 
 async def _drain(reader: log.Reader, since: bytes) -> AsyncIterator[st.LogChunk]:

@@ -14,12 +14,13 @@ from pathlib import Path
 from wherry import errors
 from wherry.linux import proc
 from wherry.model import ids
+from wherry.model import status as st
 from wherry.model.lifecycle import State
 from wherry.model.request import CreateRequest
 from wherry.runtime import container as containers
 from wherry.runtime import removal
 from wherry.runtime.container import Container, Record
-from wherry.supervisor import birth, death, pause
+from wherry.supervisor import birth, death, deletion, health, kill, oom, pause, restart, stop
 from wherry.supervisor.core import Core
 from wherry.supervisor.live import LiveContainer, LiveProcess
 
@@ -49,15 +50,21 @@ async def recover(core: Core) -> None:
     _logger.info("recovered %d containers", len(core.containers))
     for live in list(core.containers.values()):
         if live.state is State.STOPPED and live.saved.request.auto_remove:
-            core.tasks.start(_remove_later(core, live), f"remove {live.id}")
+            _remove_later(core, live)
+    restart.recover_always(core)
     await asyncio.gather(*slow, return_exceptions=True)
     core.journal.told.clear()
     core.journal.generations.clear()
+    core.journal.ooms.clear()
+    core.journal.healths.clear()
 
 
-async def _remove_later(core: Core, live: LiveContainer) -> None:
-    await asyncio.sleep(RETURN_GRACE)
-    await death.remove_unread(core, live)
+def _remove_later(core: Core, live: LiveContainer) -> None:
+    def remove() -> None:
+        core.tasks.start(deletion.remove_unread(core, live), f"remove {live.id}")
+
+    if not core.is_closing:
+        live.timer = asyncio.get_running_loop().call_later(RETURN_GRACE, remove)
 
 
 def _survey(core: Core) -> list[LiveContainer]:
@@ -106,17 +113,18 @@ def _load(core: Core, namespace: str, container_id: str) -> LiveContainer:
     except errors.WherryError as error:
         generation = core.journal.generations.get((namespace, container_id), 0)
         live = LiveContainer(disk, Record(generation=generation, request=CreateRequest(id=container_id)))
-        live.owes_exit = core.journal.find_told(generation, ids.INIT, 0) in ("start", "oom", "pause", "resume")
-        _make_unknown(live, error.message)
+        _make_unknown(core, live, error.message)
         if (disk.directory / "state.json").exists():
             disk.quarantine(disk.directory / "state.json")
     live.made.set()
     return live
 
 
-def _make_unknown(live: LiveContainer, problem: str) -> None:
+def _make_unknown(core: Core, live: LiveContainer, problem: str) -> None:
     """Show a container as `unknown`; its state.json is left as it is, for whoever looks into it."""
     _logger.error("container %s: %s", live.id, problem)
+    told = core.journal.find_told(live.saved.generation, ids.INIT, 0)
+    live.owes_exit = told in ("start", "oom", "pause", "resume")
     live.problem = problem
     live.saved = Record(
         generation=live.saved.generation,
@@ -125,6 +133,7 @@ def _make_unknown(live: LiveContainer, problem: str) -> None:
         runtime=live.saved.runtime,
         cgroup=live.saved.cgroup,
     )
+    live.pulse()
 
 
 async def _recover(core: Core, live: LiveContainer) -> asyncio.Task[None] | None:
@@ -132,7 +141,10 @@ async def _recover(core: Core, live: LiveContainer) -> asyncio.Task[None] | None
     if live.state is State.UNKNOWN:
         return None
     try:
-        if live.state is State.CREATING and (live.disk.process_directory(ids.INIT) / "control").exists():
+        health.recall(core, live)
+        await core.thread(health.undo_left, live)
+        made = (live.disk.process_directory(ids.INIT) / "control").exists()
+        if made and live.state in (State.CREATING, State.RESTARTING):
             _load_process(live, ids.INIT)
             if live.process(ids.INIT).opened().is_shim_alive():
                 live.made.clear()
@@ -140,9 +152,9 @@ async def _recover(core: Core, live: LiveContainer) -> asyncio.Task[None] | None
         async with asyncio.timeout(DEADLINE):
             await _recover_known(core, live)
     except TimeoutError:
-        _make_unknown(live, f"it could not be recovered within {DEADLINE:g} s")
+        _make_unknown(core, live, f"it could not be recovered within {DEADLINE:g} s")
     except Exception as error:  # noqa: BLE001 - whatever one directory holds, it must not keep the others from recovery
-        _make_unknown(live, f"it could not be recovered: {error}")
+        _make_unknown(core, live, f"it could not be recovered: {error}")
     return None
 
 
@@ -151,33 +163,52 @@ async def _recover_slowly(core: Core, live: LiveContainer) -> None:
         async with live.lock:
             await _recover_made(core, live)
     except Exception as error:  # noqa: BLE001 - as above
-        _make_unknown(live, f"it could not be recovered: {error}")
+        _make_unknown(core, live, f"it could not be recovered: {error}")
     finally:
         live.made.set()
 
 
 async def _recover_known(core: Core, live: LiveContainer) -> None:
     if live.state is State.DELETING:
-        await death.finish_delete(core, live)
+        await deletion.finish_delete(core, live)
         return
-    if live.state is State.CREATING:
+    if live.state in (State.CREATING, State.RESTARTING):
         await _recover_made(core, live)
         return
+    await _recover_execs(core, live)
+    if live.state is State.STOPPED and not live.disk.process_directory(ids.INIT).exists():
+        restart.show_last_run(live)
+        return
+    _load_process(live, ids.INIT)
+    await _recover_init(core, live, live.process(ids.INIT))
+
+
+async def _recover_execs(core: Core, live: LiveContainer) -> None:
     for process_id in live.disk.process_ids():
-        _load_process(live, process_id)
-    init = live.process(ids.INIT)
+        if process_id != ids.INIT:
+            _load_process(live, process_id)
     for process in live.execs:
         await _recover_exec(core, live, process)
-    await _recover_init(core, live, init)
 
 
 async def _recover_made(core: Core, live: LiveContainer) -> None:
-    """Finish a creation whose process exists, undo any other."""
+    """Finish a creation whose process exists; undo any other, or try again if it was not the first."""
     init = live.init
-    if init is None:
-        await death.undo(core, live)
-    elif await _finish_creation(core, live, init):
+    if live.state is State.RESTARTING:
+        await _recover_execs(core, live)
+    if init is not None and await _wait_made(core, init) and not _is_last_run(live, init):
+        live.save(state=State.CREATED.value, created_at_ns=live.saved.created_at_ns or time.time_ns())
         await _recover_init(core, live, init)
+    elif live.state is State.RESTARTING:
+        await restart.recover(core, live)
+    else:
+        await deletion.undo(core, live)
+
+
+def _is_last_run(live: LiveContainer, init: LiveProcess) -> bool:
+    """Tell whether what lies there is the run whose end was told, and not one that came and went after it."""
+    record, last = init.opened().exit_record(), live.saved.last_exit
+    return record is not None and last is not None and record.exited_at_ns == last.exited_at_ns
 
 
 def _load_process(live: LiveContainer, process_id: str) -> None:
@@ -190,15 +221,6 @@ def _load_process(live: LiveContainer, process_id: str) -> None:
     process.pid = disk.pid
     process.started_at_ns = int(process.extra.get("created_at_ns", 0)) if process_id != ids.INIT else 0
     live.processes[process_id] = process
-
-
-async def _finish_creation(core: Core, live: LiveContainer, init: LiveProcess) -> bool:
-    """Finish a creation whose shim has, or will have, made the process; undo it otherwise."""
-    if not await _wait_made(core, init):
-        await death.undo(core, live)
-        return False
-    live.save(state=State.CREATED.value, created_at_ns=time.time_ns())
-    return True
 
 
 async def _wait_made(core: Core, process: LiveProcess) -> bool:
@@ -261,24 +283,28 @@ async def _recover_init(core: Core, live: LiveContainer, init: LiveProcess) -> N
         return
     if live.state is State.CREATED and saved.goal == State.RUNNING.value:
         await _finish_start(core, live, init)
-    elif saved.started_at_ns and told is None and not journal.is_forgotten(saved.started_at_ns):
-        await core.emit(live, "start", process=ids.INIT, pid=init.pid)
+    elif saved.started_at_ns and told in (None, "restart") and not journal.is_forgotten(saved.started_at_ns):
+        await core.emit(live, "start", process=ids.INIT, pid=init.pid, count=saved.restarts)
     if live.state in (State.PAUSING, State.PAUSED) and init.opened().is_shim_alive():
         await pause.recover(core, live)
+    oom.begin(core, live)
+    if live.state in (State.RUNNING, State.PAUSED):
+        await health.resume(core, live)
     _watch(core, live, init)
     if live.state is State.STOPPING and init.opened().is_shim_alive():
-        left = (saved.stop_deadline_ns - time.time_ns()) / 1e9
-        core.tasks.start(death.stop(core, live, max(0.0, left)), f"stop {live.id}")
+        core.tasks.start(stop.go_on(core, live), f"stop {live.id}")
 
 
 async def _settle_stopped(core: Core, live: LiveContainer, init: LiveProcess) -> None:
     record = init.opened().exit_record()
     init.opened().close()
     if live.state is not State.STOPPED:
-        live.save(state=State.STOPPED.value)
+        live.save(state=State.STOPPING.value)
+        await restart.conclude(core, live, record or st.ExitRecord(status=255, reason="unknown"))
     init.state = State.STOPPED
     init.settle(record)
-    await death.release(core, live)
+    await deletion.release(core, live)
+    restart.schedule(core, live)
 
 
 async def _finish_start(core: Core, live: LiveContainer, init: LiveProcess) -> None:
@@ -288,7 +314,7 @@ async def _finish_start(core: Core, live: LiveContainer, init: LiveProcess) -> N
             await core.driver(live).start(live.id, init.opened().directory)
         except errors.WherryError as error:
             _logger.error("container %s: %s", live.id, error)
-            await core.thread(death.kill_now, live, init)
+            await core.thread(kill.kill_now, live, init)
             return
     await birth.started(core, live, init)
 

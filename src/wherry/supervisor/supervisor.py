@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
-import fcntl
 import logging
 import os
 import platform
-import signal
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import wherry
 from wherry import errors
@@ -23,9 +19,25 @@ from wherry.model import status as st
 from wherry.model.lifecycle import ALIVE, State
 from wherry.model.stats import Stats
 from wherry.oci import bundle
-from wherry.runtime import attach, record
 from wherry.runtime.container import Container, Record
-from wherry.supervisor import birth, death, filters, logs, pause, recovery, usage
+from wherry.supervisor import (
+    birth,
+    deletion,
+    filters,
+    follow,
+    health,
+    kill,
+    locks,
+    logs,
+    oom,
+    pause,
+    processes,
+    recovery,
+    restart,
+    stop,
+    update,
+    usage,
+)
 from wherry.supervisor.core import Core, Settings, find_executable
 from wherry.supervisor.live import LiveContainer, LiveProcess
 
@@ -61,8 +73,8 @@ class Supervisor:
             settings.state_dir.chmod(0o711)
             settings.root_dir.chmod(0o700)
             for directory, name in ((settings.state_dir, "wherryd.lock"), (settings.root_dir, "lock")):
-                self._lock_fds.append(take_lock(directory / name, directory))
-            _check_pair(settings)
+                self._lock_fds.append(locks.take_lock(directory / name, directory))
+            locks.check_pair(settings)
         except OSError as error:
             self._unlock()
             raise errors.PermissionDenied(f"cannot use {error.filename}: {error.strerror}") from error
@@ -83,15 +95,21 @@ class Supervisor:
 
     async def close(self) -> None:
         """Finish what is under way, bounded, and leave everything running."""
+        self.core.is_closing = True
         try:
+            for live in self.core.containers.values():
+                restart.cancel(live)
             for task in self._background:
                 task.cancel()
             await self.core.tasks.close(CLOSE_TIMEOUT)
+            for live in self.core.containers.values():
+                oom.end(live)
+                health.end(live)
+                for process in live.processes.values():
+                    process.let_go()
+            await self.core.tasks.close(CLOSE_TIMEOUT)  # ends that were noticed meanwhile
             alive = any(live.state in ALIVE for live in self.core.containers.values())
             await self.core.zygote.close(wait=not alive)
-            for live in self.core.containers.values():
-                for process in live.processes.values():
-                    death.unwatch(process)
         finally:
             self.core.journal.close()
             self.core.close_threads()
@@ -127,10 +145,11 @@ class Supervisor:
         return live
 
     async def start(self, request: req.ContainerRef) -> st.ContainerInfo:
-        """Start a created container."""
+        """Start a created container, or once more one that has ended."""
         live = await self._find(request.namespace, request.id)
         await live.made.wait()
-        await self.core.tasks.run(birth.start(self.core, live), f"start {live.id}")
+        start = restart.start_by_hand if live.state in (State.STOPPED, State.RESTARTING) else birth.start
+        await self.core.tasks.run(start(self.core, live), f"start {live.id}")
         return live.info()
 
     async def run(self, request: req.CreateRequest) -> st.ContainerInfo:
@@ -147,7 +166,7 @@ class Supervisor:
         except errors.WherryError:
             if live.saved.started_at_ns:
                 return  # the same request, at the same time, was quicker
-            await death.delete(self.core, live, force=True)
+            await deletion.delete(self.core, live, force=True)
             raise
 
     async def exec(self, request: req.ExecRequest) -> st.ProcessInfo:
@@ -167,17 +186,7 @@ class Supervisor:
     async def kill(self, request: req.KillRequest) -> req.Empty:
         """Send a signal to one process, through its pidfd."""
         live = await self._find(request.namespace, request.id)
-        if not 1 <= request.signal <= 64:
-            raise errors.InvalidArgument(f"signal {request.signal} is not valid: 1 to 64 are signals")
-        process = live.process(request.process or ids.INIT)
-        if process.settled.is_set():
-            raise errors.FailedPrecondition(f"cannot signal process {process.id} of container {live.id}: it has ended")
-        if not request.all:
-            process.opened().send_signal(request.signal)
-        elif not await self.core.thread(cgroup.signal_all, live.saved.cgroup, request.signal):
-            raise errors.FailedPrecondition(f"cannot signal all of container {live.id}: no process is in its cgroup")
-        if request.signal == signal.SIGKILL and live.state is State.PAUSED:
-            await pause.thaw(self.core, live)
+        await kill.kill(self.core, live, request)
         return req.Empty()
 
     async def pause(self, request: req.ContainerRef) -> st.ContainerInfo:
@@ -192,18 +201,35 @@ class Supervisor:
         await self.core.tasks.run(pause.resume(self.core, live), f"resume {live.id}")
         return live.info()
 
+    async def update(self, request: req.UpdateRequest) -> st.ContainerInfo:
+        """Change limits of a running container."""
+        live = await self._find(request.namespace, request.id)
+        await self.core.tasks.run(update.update(self.core, live, request.limits), f"update {live.id}")
+        return await self.get(req.ContainerRef(id=request.id, namespace=request.namespace))
+
     async def stop(self, request: req.StopRequest) -> st.ExitRecord:
         """Stop a container: stop signal, grace, SIGKILL. One that has ended is left as it is."""
+        live = await self._find_to_stop(request)
+        return await self.core.tasks.run(stop.stop(self.core, live, request.timeout), f"stop {live.id}")
+
+    async def restart(self, request: req.StopRequest) -> st.ContainerInfo:
+        """Stop a container, if it runs, and start it once more."""
+        live = await self._find_to_stop(request)
+        await live.made.wait()
+        await self.core.tasks.run(stop.stop_and_start(self.core, live, request.timeout), f"restart {live.id}")
+        return live.info()
+
+    async def _find_to_stop(self, request: req.StopRequest) -> LiveContainer:
         live = await self._find(request.namespace, request.id)
         if not 0 <= request.timeout <= 86400 * 365:
             raise errors.InvalidArgument(f"cannot stop container {live.id}: a timeout of {request.timeout} s")
-        return await self.core.tasks.run(death.stop(self.core, live, request.timeout), f"stop {live.id}")
+        return live
 
     async def delete(self, request: req.DeleteRequest) -> req.Empty:
         """Delete a container that has ended; `force` kills it first."""
         live = await self._find(request.namespace, request.id)
         await live.made.wait()
-        await self.core.tasks.run(death.delete(self.core, live, force=request.force), f"delete {live.id}")
+        await self.core.tasks.run(deletion.delete(self.core, live, force=request.force), f"delete {live.id}")
         return req.Empty()
 
     async def close_stdin(self, request: req.ProcessRef) -> req.Empty:
@@ -239,18 +265,23 @@ class Supervisor:
         return self.core.find(ids.check_namespace(namespace or ids.DEFAULT_NAMESPACE), container_id)
 
     async def wait(self, request: req.ProcessRef) -> st.ExitRecord:
-        """Return how a process ended, at once if it has."""
+        """Return how a process ended, at once if it has; a container that is started again has not."""
         live = await self._find(request.namespace, request.id)
         await live.made.wait()
         process = live.process(request.process or ids.INIT)
-        await process.settled.wait()
-        if process.exit is None:
+        if process.id == ids.INIT:
+            await live.wait_rest()
+        else:
+            await process.settled.wait()
+        record = process.exit if process.id != ids.INIT else live.saved.last_exit
+        if record is None:
             raise errors.NotFound(f"process {process.id} of container {live.id} was never started")
-        return process.exit
+        return record
 
     async def get(self, request: req.ContainerRef) -> st.ContainerInfo:
         """Return what is known of a container."""
-        return (await self._find(request.namespace, request.id)).info()
+        live = await self._find(request.namespace, request.id)
+        return dataclasses.replace(live.info(), limits=update.read_limits(live))
 
     async def list(self, request: req.ListRequest) -> st.ContainerList:
         """Return what is known of every container, oldest first."""
@@ -264,6 +295,10 @@ class Supervisor:
         ]
         chosen.sort(key=lambda live: live.saved.generation)
         return st.ContainerList(containers=tuple(live.info() for live in chosen))
+
+    async def processes(self, request: req.ContainerRef) -> st.HostProcessList:
+        """Return every process in a container's cgroup."""
+        return await processes.list_processes(self.core, await self._find(request.namespace, request.id))
 
     async def stats(self, request: req.StatsRequest) -> Stats:
         """Return what a container uses now."""
@@ -280,23 +315,20 @@ class Supervisor:
         live = await self._find(request.namespace, request.id)
         process = live.process(request.process or ids.INIT)
         _check_managed(live, process)
-        path = live.disk.log_path(process.id)
         with live.reading():
-            async for chunk in logs.read(process, path, request):
+            async for chunk in logs.read(live, process, request):
                 yield chunk
 
     @asynccontextmanager
-    async def attach(self, request: req.AttachRequest) -> AsyncIterator[attach.Attachment]:
-        """Attach to a process's managed stdio; one that has ended gives what its log holds."""
+    async def attach(self, request: req.AttachRequest) -> AsyncIterator[follow.Attachment]:
+        """Attach to a process's managed stdio; one that has ended for good gives what its log holds."""
         live = await self._find(request.namespace, request.id)
         await live.made.wait()
         process = live.process(request.process or ids.INIT)
         _check_managed(live, process)
         if request.offset < -1:
             raise errors.InvalidArgument(f"cannot attach to container {live.id}: offset {request.offset}")
-        takes_input = process.stdio.stdin_open
-        path = live.disk.log_path(process.id)
-        attachment = attach.Attachment(process.opened(), path, request.offset, takes_input=takes_input)
+        attachment = follow.open_attachment(live, process, request.offset)
         with live.reading():
             try:
                 yield attachment
@@ -353,37 +385,3 @@ def _check_managed(live: LiveContainer, process: LiveProcess) -> None:
 
 def _matches(labels: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
     return all(labels.get(name) == value for name, value in wanted.items())
-
-
-def take_lock(path: Path, directory: Path) -> int:
-    """Return a descriptor that holds the lock of a directory. Raises FailedPrecondition when somebody else has it."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.pread(fd, 32, 0).decode(errors="replace").strip()
-        os.close(fd)
-        raise errors.FailedPrecondition(
-            f"cannot use {directory}: another supervisor has it" + (f" (pid {holder})" if holder else "")
-        ) from None
-    with contextlib.suppress(OSError):  # a full disk: the lock holds without the number
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
-    return fd
-
-
-def _check_pair(settings: Settings) -> None:
-    """Keep a root directory to one state directory: what the latter does not know is removed from the former."""
-    mark = settings.root_dir / "state-dir"
-    state = str(settings.state_dir.resolve())
-    try:
-        owner = mark.read_text(errors="replace").strip()
-    except FileNotFoundError:
-        owner = ""
-    if not owner:
-        record.write_bytes(mark, os.fsencode(state) + b"\n")
-    elif owner != state:
-        raise errors.FailedPrecondition(
-            f"cannot use {settings.root_dir}: it belongs to the state directory {owner}, not to {state}; "
-            f"give each state directory a root directory of its own"
-        )

@@ -45,17 +45,16 @@ async def watch(live: LiveContainer, interval: float) -> AsyncIterator[st.Stats]
             f"cannot watch container {live.id}: an interval of {interval:g} s is not"
             f" between {MIN_INTERVAL:g} and {MAX_INTERVAL:g}"
         )
-    ended = live.process(ids.INIT).settled
     yield take(live)
     while True:
         try:
             async with asyncio.timeout(interval):
-                await ended.wait()
+                await live.wait_rest()
             return
         except TimeoutError:
             pass
         try:
             sample = take(live)
         except errors.FailedPrecondition:
-            return
+            continue  # between two runs, or ending
         yield sample

@@ -27,10 +27,7 @@ def message_of(cls: Any) -> type[Message]:
 def to_message(value: Any) -> Any:
     """Return the message of a model value. Raises InvalidArgument for what no field can hold."""
     message = message_of(typing.cast("Any", type(value)))()
-    try:
-        _fill(message, value)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise errors.InvalidArgument(f"{type(value).__name__} does not fit the protocol: {error}") from error
+    _fill(message, value)
     return message
 
 
@@ -39,16 +36,31 @@ def _fill(message: Any, value: Any) -> None:
         item = getattr(value, field.name)
         if item is None:
             continue
-        if dataclasses.is_dataclass(item):
-            part = getattr(message, field.name)
-            part.SetInParent()
-            _fill(part, item)
-        elif isinstance(item, Mapping):
-            getattr(message, field.name).update(item)
-        elif isinstance(item, tuple | list):
-            _extend(getattr(message, field.name), item)
-        else:
-            setattr(message, field.name, item)
+        try:
+            _fill_field(message, field.name, item)
+        except (AttributeError, ValueError, TypeError, OverflowError) as error:
+            if isinstance(error, ValueError | OverflowError):
+                raise errors.InvalidArgument(
+                    f"{field.name} of {type(value).__name__} does not fit the protocol: {error}"
+                ) from error
+            hint = codec.hints_of(typing.cast("Any", type(value)))[field.name]
+            wanted = str(hint) if typing.get_origin(hint) else hint.__name__
+            raise errors.InvalidArgument(
+                f"{field.name} of {type(value).__name__} does not fit the protocol: {repr(item)[:100]}, not {wanted}"
+            ) from error
+
+
+def _fill_field(message: Any, name: str, item: Any) -> None:
+    if dataclasses.is_dataclass(item):
+        part = getattr(message, name)
+        part.SetInParent()
+        _fill(part, item)
+    elif isinstance(item, Mapping):
+        getattr(message, name).update(item)
+    elif isinstance(item, tuple | list):
+        _extend(getattr(message, name), item)
+    else:
+        setattr(message, name, item)
 
 
 def _extend(target: Any, items: typing.Sequence[Any]) -> None:

@@ -27,8 +27,11 @@ _TABLE = (
     ("Containers", "Exec", req.ExecRequest, st.ProcessInfo),
     ("Containers", "Kill", req.KillRequest, req.Empty),
     ("Containers", "Stop", req.StopRequest, st.ExitRecord),
+    ("Containers", "Restart", req.StopRequest, st.ContainerInfo),
     ("Containers", "Pause", req.ContainerRef, st.ContainerInfo),
     ("Containers", "Resume", req.ContainerRef, st.ContainerInfo),
+    ("Containers", "Update", req.UpdateRequest, st.ContainerInfo),
+    ("Containers", "Processes", req.ContainerRef, st.HostProcessList),
     ("Containers", "Wait", req.ProcessRef, st.ExitRecord),
     ("Containers", "Delete", req.DeleteRequest, req.Empty),
     ("Containers", "Get", req.ContainerRef, st.ContainerInfo),
@@ -61,6 +64,8 @@ ATTACH = "/wherry.v1.Containers/Attach"
 MAX_REQUEST = 4 * 1024 * 1024
 #: Largest answer: some ten thousand containers in a list.
 MAX_ANSWER = 64 * 1024 * 1024
+#: Initial metadata of Attach: "1" for a process with a terminal, whose stdin cannot be closed.
+TERMINAL_KEY = "wherry-terminal"
 #: Trailing metadata that carries the name of the error class.
 ERROR_KEY = "wherry-error"
 

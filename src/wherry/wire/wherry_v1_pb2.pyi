@@ -47,14 +47,62 @@ class Ulimit(_message.Message):
     def __init__(self, name: _Optional[str] = ..., soft: _Optional[int] = ..., hard: _Optional[int] = ...) -> None: ...
 
 class Limits(_message.Message):
-    __slots__ = ("memory_bytes", "cpus", "pids")
+    __slots__ = ("memory_bytes", "cpus", "pids", "memory_reservation_bytes", "memory_swap_bytes", "cpu_shares", "cpu_quota_us", "cpu_period_us", "cpuset_cpus", "cpuset_mems", "blkio_weight")
     MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     CPUS_FIELD_NUMBER: _ClassVar[int]
     PIDS_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_RESERVATION_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_SWAP_BYTES_FIELD_NUMBER: _ClassVar[int]
+    CPU_SHARES_FIELD_NUMBER: _ClassVar[int]
+    CPU_QUOTA_US_FIELD_NUMBER: _ClassVar[int]
+    CPU_PERIOD_US_FIELD_NUMBER: _ClassVar[int]
+    CPUSET_CPUS_FIELD_NUMBER: _ClassVar[int]
+    CPUSET_MEMS_FIELD_NUMBER: _ClassVar[int]
+    BLKIO_WEIGHT_FIELD_NUMBER: _ClassVar[int]
     memory_bytes: int
     cpus: float
     pids: int
-    def __init__(self, memory_bytes: _Optional[int] = ..., cpus: _Optional[float] = ..., pids: _Optional[int] = ...) -> None: ...
+    memory_reservation_bytes: int
+    memory_swap_bytes: int
+    cpu_shares: int
+    cpu_quota_us: int
+    cpu_period_us: int
+    cpuset_cpus: str
+    cpuset_mems: str
+    blkio_weight: int
+    def __init__(self, memory_bytes: _Optional[int] = ..., cpus: _Optional[float] = ..., pids: _Optional[int] = ..., memory_reservation_bytes: _Optional[int] = ..., memory_swap_bytes: _Optional[int] = ..., cpu_shares: _Optional[int] = ..., cpu_quota_us: _Optional[int] = ..., cpu_period_us: _Optional[int] = ..., cpuset_cpus: _Optional[str] = ..., cpuset_mems: _Optional[str] = ..., blkio_weight: _Optional[int] = ...) -> None: ...
+
+class RestartPolicy(_message.Message):
+    __slots__ = ("name", "max_retries", "delay", "factor", "max_delay", "reset_after")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    MAX_RETRIES_FIELD_NUMBER: _ClassVar[int]
+    DELAY_FIELD_NUMBER: _ClassVar[int]
+    FACTOR_FIELD_NUMBER: _ClassVar[int]
+    MAX_DELAY_FIELD_NUMBER: _ClassVar[int]
+    RESET_AFTER_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    max_retries: int
+    delay: float
+    factor: float
+    max_delay: float
+    reset_after: float
+    def __init__(self, name: _Optional[str] = ..., max_retries: _Optional[int] = ..., delay: _Optional[float] = ..., factor: _Optional[float] = ..., max_delay: _Optional[float] = ..., reset_after: _Optional[float] = ...) -> None: ...
+
+class HealthCheck(_message.Message):
+    __slots__ = ("args", "interval", "timeout", "retries", "start_period", "on_unhealthy")
+    ARGS_FIELD_NUMBER: _ClassVar[int]
+    INTERVAL_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_FIELD_NUMBER: _ClassVar[int]
+    RETRIES_FIELD_NUMBER: _ClassVar[int]
+    START_PERIOD_FIELD_NUMBER: _ClassVar[int]
+    ON_UNHEALTHY_FIELD_NUMBER: _ClassVar[int]
+    args: _containers.RepeatedScalarFieldContainer[str]
+    interval: float
+    timeout: float
+    retries: int
+    start_period: float
+    on_unhealthy: str
+    def __init__(self, args: _Optional[_Iterable[str]] = ..., interval: _Optional[float] = ..., timeout: _Optional[float] = ..., retries: _Optional[int] = ..., start_period: _Optional[float] = ..., on_unhealthy: _Optional[str] = ...) -> None: ...
 
 class Stdio(_message.Message):
     __slots__ = ("mode", "stdin_open", "stdin", "stdout", "stderr", "log_max_bytes", "log_max_files", "terminal", "width", "height")
@@ -81,7 +129,7 @@ class Stdio(_message.Message):
     def __init__(self, mode: _Optional[str] = ..., stdin_open: _Optional[bool] = ..., stdin: _Optional[str] = ..., stdout: _Optional[str] = ..., stderr: _Optional[str] = ..., log_max_bytes: _Optional[int] = ..., log_max_files: _Optional[int] = ..., terminal: _Optional[bool] = ..., width: _Optional[int] = ..., height: _Optional[int] = ...) -> None: ...
 
 class CreateRequest(_message.Message):
-    __slots__ = ("id", "namespace", "source", "args", "env", "workdir", "user", "hostname", "labels", "mounts", "read_only", "limits", "network", "cap_add", "cap_drop", "privileged", "ulimits", "runtime", "stop_signal", "stdio", "auto_remove", "ttl")
+    __slots__ = ("id", "namespace", "source", "args", "env", "workdir", "user", "hostname", "labels", "mounts", "read_only", "limits", "network", "cap_add", "cap_drop", "privileged", "ulimits", "runtime", "stop_signal", "stdio", "auto_remove", "ttl", "restart", "health", "runtime_args", "no_pivot")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -111,6 +159,10 @@ class CreateRequest(_message.Message):
     STDIO_FIELD_NUMBER: _ClassVar[int]
     AUTO_REMOVE_FIELD_NUMBER: _ClassVar[int]
     TTL_FIELD_NUMBER: _ClassVar[int]
+    RESTART_FIELD_NUMBER: _ClassVar[int]
+    HEALTH_FIELD_NUMBER: _ClassVar[int]
+    RUNTIME_ARGS_FIELD_NUMBER: _ClassVar[int]
+    NO_PIVOT_FIELD_NUMBER: _ClassVar[int]
     id: str
     namespace: str
     source: Source
@@ -133,7 +185,11 @@ class CreateRequest(_message.Message):
     stdio: Stdio
     auto_remove: bool
     ttl: float
-    def __init__(self, id: _Optional[str] = ..., namespace: _Optional[str] = ..., source: _Optional[_Union[Source, _Mapping]] = ..., args: _Optional[_Iterable[str]] = ..., env: _Optional[_Iterable[str]] = ..., workdir: _Optional[str] = ..., user: _Optional[str] = ..., hostname: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., mounts: _Optional[_Iterable[_Union[Mount, _Mapping]]] = ..., read_only: _Optional[bool] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., network: _Optional[str] = ..., cap_add: _Optional[_Iterable[str]] = ..., cap_drop: _Optional[_Iterable[str]] = ..., privileged: _Optional[bool] = ..., ulimits: _Optional[_Iterable[_Union[Ulimit, _Mapping]]] = ..., runtime: _Optional[str] = ..., stop_signal: _Optional[str] = ..., stdio: _Optional[_Union[Stdio, _Mapping]] = ..., auto_remove: _Optional[bool] = ..., ttl: _Optional[float] = ...) -> None: ...
+    restart: RestartPolicy
+    health: HealthCheck
+    runtime_args: _containers.RepeatedScalarFieldContainer[str]
+    no_pivot: bool
+    def __init__(self, id: _Optional[str] = ..., namespace: _Optional[str] = ..., source: _Optional[_Union[Source, _Mapping]] = ..., args: _Optional[_Iterable[str]] = ..., env: _Optional[_Iterable[str]] = ..., workdir: _Optional[str] = ..., user: _Optional[str] = ..., hostname: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., mounts: _Optional[_Iterable[_Union[Mount, _Mapping]]] = ..., read_only: _Optional[bool] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., network: _Optional[str] = ..., cap_add: _Optional[_Iterable[str]] = ..., cap_drop: _Optional[_Iterable[str]] = ..., privileged: _Optional[bool] = ..., ulimits: _Optional[_Iterable[_Union[Ulimit, _Mapping]]] = ..., runtime: _Optional[str] = ..., stop_signal: _Optional[str] = ..., stdio: _Optional[_Union[Stdio, _Mapping]] = ..., auto_remove: _Optional[bool] = ..., ttl: _Optional[float] = ..., restart: _Optional[_Union[RestartPolicy, _Mapping]] = ..., health: _Optional[_Union[HealthCheck, _Mapping]] = ..., runtime_args: _Optional[_Iterable[str]] = ..., no_pivot: _Optional[bool] = ...) -> None: ...
 
 class ContainerRef(_message.Message):
     __slots__ = ("id", "namespace")
@@ -154,7 +210,7 @@ class ProcessRef(_message.Message):
     def __init__(self, id: _Optional[str] = ..., namespace: _Optional[str] = ..., process: _Optional[str] = ...) -> None: ...
 
 class ExecRequest(_message.Message):
-    __slots__ = ("id", "namespace", "process", "args", "env", "workdir", "user", "stdio", "timeout")
+    __slots__ = ("id", "namespace", "process", "args", "env", "workdir", "user", "stdio", "timeout", "oci_process")
     ID_FIELD_NUMBER: _ClassVar[int]
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     PROCESS_FIELD_NUMBER: _ClassVar[int]
@@ -164,6 +220,7 @@ class ExecRequest(_message.Message):
     USER_FIELD_NUMBER: _ClassVar[int]
     STDIO_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_FIELD_NUMBER: _ClassVar[int]
+    OCI_PROCESS_FIELD_NUMBER: _ClassVar[int]
     id: str
     namespace: str
     process: str
@@ -173,7 +230,18 @@ class ExecRequest(_message.Message):
     user: str
     stdio: Stdio
     timeout: float
-    def __init__(self, id: _Optional[str] = ..., namespace: _Optional[str] = ..., process: _Optional[str] = ..., args: _Optional[_Iterable[str]] = ..., env: _Optional[_Iterable[str]] = ..., workdir: _Optional[str] = ..., user: _Optional[str] = ..., stdio: _Optional[_Union[Stdio, _Mapping]] = ..., timeout: _Optional[float] = ...) -> None: ...
+    oci_process: str
+    def __init__(self, id: _Optional[str] = ..., namespace: _Optional[str] = ..., process: _Optional[str] = ..., args: _Optional[_Iterable[str]] = ..., env: _Optional[_Iterable[str]] = ..., workdir: _Optional[str] = ..., user: _Optional[str] = ..., stdio: _Optional[_Union[Stdio, _Mapping]] = ..., timeout: _Optional[float] = ..., oci_process: _Optional[str] = ...) -> None: ...
+
+class UpdateRequest(_message.Message):
+    __slots__ = ("id", "namespace", "limits")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    LIMITS_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    namespace: str
+    limits: Limits
+    def __init__(self, id: _Optional[str] = ..., namespace: _Optional[str] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ...) -> None: ...
 
 class KillRequest(_message.Message):
     __slots__ = ("id", "namespace", "process", "signal", "all")
@@ -334,8 +402,52 @@ class ProcessInfo(_message.Message):
     log_path: str
     def __init__(self, id: _Optional[str] = ..., state: _Optional[str] = ..., pid: _Optional[int] = ..., args: _Optional[_Iterable[str]] = ..., user: _Optional[str] = ..., terminal: _Optional[bool] = ..., created_at_ns: _Optional[int] = ..., started_at_ns: _Optional[int] = ..., exit: _Optional[_Union[ExitRecord, _Mapping]] = ..., log_path: _Optional[str] = ...) -> None: ...
 
+class Health(_message.Message):
+    __slots__ = ("status", "failures", "exit_status", "output", "checked_at_ns")
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    FAILURES_FIELD_NUMBER: _ClassVar[int]
+    EXIT_STATUS_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_FIELD_NUMBER: _ClassVar[int]
+    CHECKED_AT_NS_FIELD_NUMBER: _ClassVar[int]
+    status: str
+    failures: int
+    exit_status: int
+    output: str
+    checked_at_ns: int
+    def __init__(self, status: _Optional[str] = ..., failures: _Optional[int] = ..., exit_status: _Optional[int] = ..., output: _Optional[str] = ..., checked_at_ns: _Optional[int] = ...) -> None: ...
+
+class HostProcess(_message.Message):
+    __slots__ = ("pid", "parent", "process", "uid", "state", "threads", "cpu_us", "rss_bytes", "started_at_ns", "command")
+    PID_FIELD_NUMBER: _ClassVar[int]
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    PROCESS_FIELD_NUMBER: _ClassVar[int]
+    UID_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    THREADS_FIELD_NUMBER: _ClassVar[int]
+    CPU_US_FIELD_NUMBER: _ClassVar[int]
+    RSS_BYTES_FIELD_NUMBER: _ClassVar[int]
+    STARTED_AT_NS_FIELD_NUMBER: _ClassVar[int]
+    COMMAND_FIELD_NUMBER: _ClassVar[int]
+    pid: int
+    parent: int
+    process: str
+    uid: int
+    state: str
+    threads: int
+    cpu_us: int
+    rss_bytes: int
+    started_at_ns: int
+    command: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, pid: _Optional[int] = ..., parent: _Optional[int] = ..., process: _Optional[str] = ..., uid: _Optional[int] = ..., state: _Optional[str] = ..., threads: _Optional[int] = ..., cpu_us: _Optional[int] = ..., rss_bytes: _Optional[int] = ..., started_at_ns: _Optional[int] = ..., command: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class HostProcessList(_message.Message):
+    __slots__ = ("processes",)
+    PROCESSES_FIELD_NUMBER: _ClassVar[int]
+    processes: _containers.RepeatedCompositeFieldContainer[HostProcess]
+    def __init__(self, processes: _Optional[_Iterable[_Union[HostProcess, _Mapping]]] = ...) -> None: ...
+
 class ContainerInfo(_message.Message):
-    __slots__ = ("id", "namespace", "generation", "state", "problem", "pid", "created_at_ns", "started_at_ns", "exit", "runtime", "bundle", "cgroup", "layer", "request", "processes")
+    __slots__ = ("id", "namespace", "generation", "state", "problem", "pid", "created_at_ns", "started_at_ns", "exit", "runtime", "bundle", "cgroup", "layer", "request", "processes", "restarts", "restart_at_ns", "limits", "health")
     ID_FIELD_NUMBER: _ClassVar[int]
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
@@ -351,6 +463,10 @@ class ContainerInfo(_message.Message):
     LAYER_FIELD_NUMBER: _ClassVar[int]
     REQUEST_FIELD_NUMBER: _ClassVar[int]
     PROCESSES_FIELD_NUMBER: _ClassVar[int]
+    RESTARTS_FIELD_NUMBER: _ClassVar[int]
+    RESTART_AT_NS_FIELD_NUMBER: _ClassVar[int]
+    LIMITS_FIELD_NUMBER: _ClassVar[int]
+    HEALTH_FIELD_NUMBER: _ClassVar[int]
     id: str
     namespace: str
     generation: int
@@ -366,7 +482,11 @@ class ContainerInfo(_message.Message):
     layer: str
     request: CreateRequest
     processes: _containers.RepeatedCompositeFieldContainer[ProcessInfo]
-    def __init__(self, id: _Optional[str] = ..., namespace: _Optional[str] = ..., generation: _Optional[int] = ..., state: _Optional[str] = ..., problem: _Optional[str] = ..., pid: _Optional[int] = ..., created_at_ns: _Optional[int] = ..., started_at_ns: _Optional[int] = ..., exit: _Optional[_Union[ExitRecord, _Mapping]] = ..., runtime: _Optional[str] = ..., bundle: _Optional[str] = ..., cgroup: _Optional[str] = ..., layer: _Optional[str] = ..., request: _Optional[_Union[CreateRequest, _Mapping]] = ..., processes: _Optional[_Iterable[_Union[ProcessInfo, _Mapping]]] = ...) -> None: ...
+    restarts: int
+    restart_at_ns: int
+    limits: Limits
+    health: Health
+    def __init__(self, id: _Optional[str] = ..., namespace: _Optional[str] = ..., generation: _Optional[int] = ..., state: _Optional[str] = ..., problem: _Optional[str] = ..., pid: _Optional[int] = ..., created_at_ns: _Optional[int] = ..., started_at_ns: _Optional[int] = ..., exit: _Optional[_Union[ExitRecord, _Mapping]] = ..., runtime: _Optional[str] = ..., bundle: _Optional[str] = ..., cgroup: _Optional[str] = ..., layer: _Optional[str] = ..., request: _Optional[_Union[CreateRequest, _Mapping]] = ..., processes: _Optional[_Iterable[_Union[ProcessInfo, _Mapping]]] = ..., restarts: _Optional[int] = ..., restart_at_ns: _Optional[int] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., health: _Optional[_Union[Health, _Mapping]] = ...) -> None: ...
 
 class ContainerList(_message.Message):
     __slots__ = ("containers",)
@@ -397,7 +517,7 @@ class Output(_message.Message):
     def __init__(self, stream: _Optional[str] = ..., data: _Optional[bytes] = ..., offset: _Optional[int] = ..., dropped_bytes: _Optional[int] = ...) -> None: ...
 
 class Event(_message.Message):
-    __slots__ = ("seq", "time_ns", "type", "namespace", "container", "generation", "process", "pid", "status", "signal", "reason", "labels")
+    __slots__ = ("seq", "time_ns", "type", "namespace", "container", "generation", "process", "pid", "status", "signal", "reason", "labels", "count")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -417,6 +537,7 @@ class Event(_message.Message):
     SIGNAL_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
     seq: int
     time_ns: int
     type: str
@@ -429,7 +550,8 @@ class Event(_message.Message):
     signal: int
     reason: str
     labels: _containers.ScalarMap[str, str]
-    def __init__(self, seq: _Optional[int] = ..., time_ns: _Optional[int] = ..., type: _Optional[str] = ..., namespace: _Optional[str] = ..., container: _Optional[str] = ..., generation: _Optional[int] = ..., process: _Optional[str] = ..., pid: _Optional[int] = ..., status: _Optional[int] = ..., signal: _Optional[int] = ..., reason: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    count: int
+    def __init__(self, seq: _Optional[int] = ..., time_ns: _Optional[int] = ..., type: _Optional[str] = ..., namespace: _Optional[str] = ..., container: _Optional[str] = ..., generation: _Optional[int] = ..., process: _Optional[str] = ..., pid: _Optional[int] = ..., status: _Optional[int] = ..., signal: _Optional[int] = ..., reason: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., count: _Optional[int] = ...) -> None: ...
 
 class Version(_message.Message):
     __slots__ = ("version", "api", "python")

@@ -102,6 +102,8 @@ def format_event(event: st.Event) -> str:
         words.append(f"signal={signals.format_name(event.signal)}")
     if event.reason:
         words.append(f"reason={event.reason}")
+    if event.count:
+        words.append(f"count={event.count}")
     return table.clean(" ".join(words))
 
 

@@ -32,7 +32,7 @@ def make_exec_parser(prog: str) -> Parser:
         metavar="TIME",
         type=typed(values.parse_duration),
         default=0.0,
-        help="kill it when it has run so long, as in 30s",
+        help="kill it when it has run so long, as in 30s (default: 0, never)",
     )
     options.add_process_options(parser)
     options.add_id(parser)
@@ -67,7 +67,7 @@ async def exec_(args: argparse.Namespace, settings: Settings) -> int:
             return exits.PIPE_CLOSED
         except errors.Unavailable as error:
             raise errors.Unavailable(f"{error.message}; {again}" if relay.begun else error.message) from error
-    return report_end(request.id, record, relay.lost_bytes)
+    return report_end(f"exec {request.process} in {request.id}", record, relay.lost_bytes)
 
 
 def make_attach_parser(prog: str) -> Parser:
@@ -106,20 +106,26 @@ async def attach(args: argparse.Namespace, settings: Settings) -> int:
             generation=info.generation,
             terminal=has_terminal,
             detach_keys=args.detach_keys,
+            redraws=True,
         )
         relay.begun = True
+        if info.state == "stopped" and args.process == ids.INIT:
+            say(f"{args.id} has ended; `wherry start {args.id}` starts it once more")
+        lent = req.Stdio(terminal=has_terminal, stdin_open=open_stdin and not args.no_stdin)
         try:
-            with terminal.watch_size(relay.resized), terminal.lend(req.Stdio(terminal=has_terminal)):
+            with terminal.watch_size(relay.resized), terminal.lend(lent):
                 record = await relay.carry()
         except terminal.Detached:
-            say(f"left {args.id}, which goes on")
+            again = f"wherry attach {args.id}" + (f" --process {args.process}" if args.process != ids.INIT else "")
+            say(f"left {args.id}, which goes on; `{again}` joins it again")
             return 0
         except streams.ReaderGone:
             return exits.PIPE_CLOSED
         except asyncio.CancelledError:
             say(f"left {args.id}; it goes on")
             raise
-    return report_end(args.id, record, relay.lost_bytes)
+    name = args.id if args.process == ids.INIT else f"exec {args.process} in {args.id}"
+    return report_end(name, record, relay.lost_bytes)
 
 
 COMMANDS = {

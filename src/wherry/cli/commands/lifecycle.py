@@ -1,4 +1,4 @@
-"""`wherry start`, `stop`, `pause`, `resume`, `kill`, `wait` and `rm`: the same for each of several containers."""
+"""`wherry start`, `stop`, `restart`, `pause`, `resume`, `kill`, `wait`, `rm`: each for several containers."""
 
 from __future__ import annotations
 
@@ -44,13 +44,19 @@ async def for_each(
 
 def make_start_parser(prog: str) -> Parser:
     """Return the parser of `wherry start`."""
-    parser = Parser(prog, usage="ID ...", description="Start created containers.", example="wherry start job")
+    parser = Parser(
+        prog,
+        usage="ID ...",
+        description="Start created containers, or once more those that have ended or wait for their restart: the same\n"
+        "command on the same writable layer, its output behind what the log has.",
+        example="wherry start job",
+    )
     options.add_ids(parser)
     return parser
 
 
 async def start(args: argparse.Namespace, settings: Settings) -> int:
-    """Start created containers."""
+    """Start created or ended containers."""
 
     async def call(session: Session, id: str) -> object:
         return await session.service.start(req.ContainerRef(id=id, namespace=settings.namespace))
@@ -66,6 +72,12 @@ def make_stop_parser(prog: str) -> Parser:
         description="Send the stop signal (SIGTERM unless the container says otherwise), then SIGKILL.",
         example="wherry stop -t 30 web",
     )
+    _add_time(parser)
+    options.add_ids(parser)
+    return parser
+
+
+def _add_time(parser: Parser) -> None:
     parser.option(
         "-t",
         "--time",
@@ -74,15 +86,40 @@ def make_stop_parser(prog: str) -> Parser:
         default=STOP_SECONDS,
         help=f"wait so long before SIGKILL (default: {STOP_SECONDS:.0f})",
     )
-    options.add_ids(parser)
-    return parser
 
 
 async def stop(args: argparse.Namespace, settings: Settings) -> int:
     """Stop containers."""
 
     async def call(session: Session, id: str) -> object:
-        return await session.service.stop(req.StopRequest(id=id, namespace=settings.namespace, timeout=args.time))
+        request = req.StopRequest(id=id, namespace=settings.namespace, timeout=args.time)
+        return await session.again(lambda service: service.stop(request))
+
+    return (await for_each(settings, args.ids, call))[1]
+
+
+def make_restart_parser(prog: str) -> Parser:
+    """Return the parser of `wherry restart`."""
+    parser = Parser(
+        prog,
+        usage="[-t SECONDS] ID ...",
+        description="Stop containers as `wherry stop` does, and start them once more; start those that do not run.",
+        example="wherry restart web",
+    )
+    _add_time(parser)
+    options.add_ids(parser)
+    return parser
+
+
+async def restart(args: argparse.Namespace, settings: Settings) -> int:
+    """Stop containers and start them once more."""
+
+    async def call(session: Session, id: str) -> object:
+        request = req.StopRequest(id=id, namespace=settings.namespace, timeout=args.time)
+        try:
+            return await session.service.restart(request)
+        except errors.Unavailable as error:
+            raise errors.Unavailable(f"{error.message}; the next daemon finishes the restart of {id}") from error
 
     return (await for_each(settings, args.ids, call))[1]
 
@@ -212,6 +249,7 @@ async def rm(args: argparse.Namespace, settings: Settings) -> int:
 COMMANDS = {
     "start": Command(make_start_parser, start),
     "stop": Command(make_stop_parser, stop),
+    "restart": Command(make_restart_parser, restart),
     "pause": Command(make_pause_parser, pause),
     "resume": Command(make_resume_parser, resume),
     "kill": Command(make_kill_parser, kill),

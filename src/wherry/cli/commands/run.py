@@ -154,15 +154,15 @@ async def _undo(session: Session, request: req.CreateRequest) -> None:
         say(f"{error.message}; `wherry rm -f {request.id}` deletes what is left")
 
 
-def report_end(container_id: str, record: st.ExitRecord, lost_bytes: int) -> int:
+def report_end(name: str, record: st.ExitRecord, lost_bytes: int) -> int:
     """Return the exit status, and say what is unusual about it.
 
     Output that did not come out here makes success a failure of ours: somebody may go on with half of it.
     """
     if record.reason:
-        say(f"{container_id} ended with status {record.status}: {record.reason}")
+        say(f"{name} ended with status {record.status}: {record.reason}")
     if record.dropped_bytes:
-        say(f"{record.dropped_bytes} bytes of output of {container_id} could not be logged")
+        say(f"{record.dropped_bytes} bytes of output of {name} could not be logged")
     return exits.WHERRY_FAILED if lost_bytes and not record.status else record.status
 
 

@@ -69,11 +69,10 @@ async def ps(args: argparse.Namespace, settings: Settings) -> int:
 
 def make_row(info: st.ContainerInfo, now_ns: int) -> tuple[str, ...]:
     """Return one line of `wherry ps`."""
-    state = f"{info.state} ({info.exit.status})" if info.exit is not None else info.state
     source = info.request.source
     return (
         info.id,
-        state,
+        format_state(info),
         str(info.pid) if info.pid else "-",
         table.format_age(info.created_at_ns, now_ns),
         info.runtime.rpartition("/")[2] or "-",
@@ -82,13 +81,24 @@ def make_row(info: st.ContainerInfo, now_ns: int) -> tuple[str, ...]:
     )
 
 
+def format_state(info: st.ContainerInfo) -> str:
+    """Return the state with how the container ended, how well it is and how often it was restarted, if there is any."""
+    notes = [str(info.exit.status)] if info.exit is not None else []
+    if info.health.status:
+        notes.append(info.health.status)
+    if info.restarts:
+        notes.append(f"restarted {info.restarts}x")
+    return f"{info.state} ({', '.join(notes)})" if notes else info.state
+
+
 def make_inspect_parser(prog: str) -> Parser:
     """Return the parser of `wherry inspect`."""
     parser = Parser(
         prog,
         usage="[--json] ID ...",
-        description="Show all that is known of containers, as a JSON array (with or without --json).",
-        example="wherry inspect web | jq '.[0].exit'",
+        description="Show all that is known of containers, as a JSON array (with or without --json). `limits` are\n"
+        "those in force, read from the cgroup; null is no limit.",
+        example="wherry inspect web | jq '.[0].exit'\nwherry inspect web | jq '.[0].limits.memory_bytes'",
     )
     add_json(parser, "an array, as without it")
     options.add_ids(parser)

@@ -14,7 +14,8 @@ from wherry.model import request as req
 from wherry.model.stats import Stats
 
 COLUMNS = ("ID", "CPU TIME", "MEMORY", "LIMIT", "PIDS", "READ", "WRITTEN", "RECEIVED", "SENT")
-_ALIVE = frozenset({"created", "running", "pausing", "paused", "stopping"})
+#: States of containers that have processes.
+ALIVE = frozenset({"created", "running", "pausing", "paused", "stopping"})
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
@@ -43,10 +44,10 @@ def make_stats_parser(prog: str) -> Parser:
 async def stats(args: argparse.Namespace, settings: Settings) -> int:
     """Show what containers use."""
     async with open_session(settings) as session:
-        ids = args.ids or await _find_alive(session, settings)
+        ids = args.ids or await find_alive(session, settings)
         if args.follow:
             return await _follow(session, settings, ids, args.interval, as_json=args.json)
-        found, status = await _take(session, settings, ids, told=bool(args.ids))
+        found, status = await take(session, settings, ids, told=bool(args.ids))
     if args.json:
         table.print_json(found)
     else:
@@ -54,12 +55,13 @@ async def stats(args: argparse.Namespace, settings: Settings) -> int:
     return status
 
 
-async def _find_alive(session: Session, settings: Settings) -> list[str]:
+async def find_alive(session: Session, settings: Settings) -> list[str]:
+    """Return the ids of the containers that have processes."""
     listed = await session.service.list(req.ListRequest(namespace=settings.namespace))
-    return [info.id for info in listed.containers if info.state in _ALIVE]
+    return [info.id for info in listed.containers if info.state in ALIVE]
 
 
-async def _take(session: Session, settings: Settings, ids: list[str], *, told: bool) -> tuple[list[Stats], int]:
+async def take(session: Session, settings: Settings, ids: list[str], *, told: bool) -> tuple[list[Stats], int]:
     """Return one sample of each; of those not asked for by name, one that has just ended is no failure."""
     requests = [req.StatsRequest(id=id, namespace=settings.namespace) for id in ids]
     results = await asyncio.gather(*map(session.service.stats, requests), return_exceptions=True)

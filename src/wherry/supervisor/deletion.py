@@ -1,0 +1,164 @@
+"""What is taken away once a container has ended, was deleted, or could not be made."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from pathlib import Path
+
+from wherry import errors
+from wherry.linux import cgroup, proc
+from wherry.model import ids
+from wherry.model.lifecycle import ALIVE, Change, State
+from wherry.runtime import container as containers
+from wherry.supervisor import failpoint, kill, oom, restart
+from wherry.supervisor.core import Core
+from wherry.supervisor.live import LiveContainer
+
+_logger = logging.getLogger(__name__)
+
+
+async def release(core: Core, live: LiveContainer) -> None:
+    """Remove what the OCI runtime keeps of an ended container, and its cgroup."""
+    oom.end(live)
+    driver = core.driver(live)
+    if live.saved.is_plain and driver.is_known:
+        await core.thread(driver.forget, live.id)
+    elif live.saved.runtime:
+        await driver.delete(live.id)
+    if live.saved.cgroup:
+        try:
+            await core.thread(cgroup.remove, live.saved.cgroup)
+        except OSError as error:
+            raise errors.Internal(f"cannot remove cgroup {live.saved.cgroup}: {error.strerror}") from error
+
+
+async def undo(core: Core, live: LiveContainer) -> None:
+    """Take back a creation that failed, or that nobody finished."""
+    init = live.init
+    try:
+        if init is not None and init.disk is not None:
+            await core.thread(kill.end_shim, init.disk)
+            await core.thread(kill.kill_now, live, init)
+            init.let_go()
+        if live.disk.is_made:
+            await _delete_half_made(core, live)
+            await core.thread(cgroup.clear, live.saved.cgroup, kill.KILL_TIMEOUT)
+            await release(core, live)
+            await remove_directories(core, live)
+    except (errors.WherryError, OSError) as error:
+        _logger.error("cannot undo the creation of container %s: %s", live.id, error)
+    finally:
+        if init is not None:
+            init.settle(None)
+        forget(core, live)
+
+
+async def _delete_half_made(core: Core, live: LiveContainer) -> None:
+    """Have the runtime delete what it was at: only it knows of a process that it has made and nobody has heard of."""
+    if not live.saved.runtime or not core.driver(live).has(live.id):
+        return
+    try:
+        await core.driver(live).delete(live.id)
+    except errors.WherryError as error:
+        _logger.warning("container %s was half made: %s", live.id, error)
+
+
+async def remove_directories(core: Core, live: LiveContainer) -> None:
+    """Remove everything of a container from both trees."""
+    await core.discard(live.disk.storage)
+    await core.discard(live.disk.directory)
+
+
+def forget(core: Core, live: LiveContainer) -> None:
+    """Take a container out of the map, and its namespace's directories away with the last one."""
+    live.is_gone = True
+    live.pulse()
+    if core.containers.get(live.key) is live:
+        del core.containers[live.key]
+    namespace = live.disk.namespace
+    # Registered containers count, so nobody is about to make a directory below these.
+    if all(other != namespace for other, _ in core.containers):
+        for parent in (live.disk.directory.parent, live.disk.storage.parent):
+            _remove_empty(parent)
+
+
+def _remove_empty(directory: Path) -> None:
+    try:
+        for child in directory.iterdir():
+            if child.name.startswith(".") and child.is_dir():
+                child.rmdir()  # a runtime's --root without containers
+        directory.rmdir()
+    except OSError:
+        pass  # something is in it; it stays
+
+
+async def remove_unread(core: Core, live: LiveContainer) -> None:
+    """Delete an ended container once those who are reading its output have all of it: the log is deleted as well."""
+    await live.wait_unread()
+    await delete(core, live, force=False)
+
+
+async def delete(core: Core, live: LiveContainer, *, force: bool) -> None:
+    """Delete a container that has ended; `force` kills it first. Deleting one that is being deleted waits for it."""
+    while force and (live.state in ALIVE or live.state is State.RESTARTING):
+        if live.state in ALIVE:
+            live.save(by_hand=True)
+            await kill.end(core, live)
+        await restart.give_up(live)
+    async with live.lock:
+        if live.is_gone:
+            return
+        if live.state is not State.UNKNOWN:
+            if live.state in ALIVE or live.state is State.RESTARTING:
+                raise errors.FailedPrecondition(
+                    f"cannot delete container {live.id}: it is {live.state.value}; stop it first, or delete it by force"
+                )
+            live.change(Change.DELETE)
+        elif not force:
+            raise errors.FailedPrecondition(f"cannot delete container {live.id}: {live.problem}; only by force")
+        failpoint.hit("delete.marked")
+        await finish_delete(core, live)
+
+
+async def finish_delete(core: Core, live: LiveContainer) -> None:
+    """Remove a container that is marked for it. The caller holds the lock, or is alone in recovery."""
+    if live.state is State.UNKNOWN:
+        await core.thread(_end_unknown, live)
+        if live.owes_exit:
+            await core.emit(
+                live, "exit", process=ids.INIT, status=kill.SHIM_LOST, signal=signal.SIGKILL, reason="unknown"
+            )
+            live.owes_exit = False
+    await release(core, live)
+    failpoint.hit("delete.released")
+    await core.discard(live.disk.storage)
+    failpoint.hit("delete.storage")
+    if core.journal.find_told(live.saved.generation, "", 0) != "delete":
+        await core.emit(live, "delete", process="")
+    failpoint.hit("delete.journaled")
+    await core.discard(live.disk.directory)
+    for process in live.processes.values():
+        process.let_go()
+    forget(core, live)
+
+
+def _end_unknown(live: LiveContainer) -> None:
+    """End what may still run of a container whose state cannot be read."""
+    for process_id in live.disk.process_ids():
+        try:
+            disk = live.disk.load_process(process_id)
+        except errors.DataLoss:
+            continue
+        try:
+            path = cgroup.read_path(disk.pid) if proc.read_starttime(disk.pid) == disk.starttime else ""
+            if path:
+                cgroup.kill_all(path, kill.KILL_TIMEOUT)
+                cgroup.remove(path)
+            kill.end_shim(disk)
+        finally:
+            disk.close()
+    kill.end_standing(f"{live.disk.directory.resolve()}/")
+    # The runtime's own state, whichever runtime it was: else the id could never be used again.
+    for kept in live.disk.directory.parent.glob(f".*/{live.id}"):
+        containers.discard(kept)
