@@ -1,1 +1,1 @@
-"""Measurements: `python -m bench NAME`. Ratios and medians of one run, on the machine it runs on."""
+"""The benchmark: `python -m bench [NAME ...]`. Ratios and medians of one run, on the machine it runs on."""

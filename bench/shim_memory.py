@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import platform
 import re
 import statistics
 import tempfile
 from pathlib import Path
 
 import wherry
-
-COUNTS = (1, 10, 50)
 
 
 def read_kb(pid: int) -> tuple[int, int]:
@@ -30,11 +27,3 @@ async def measure(count: int) -> tuple[float, float]:
             found = [read_kb(pid) for pid in shims]
             await asyncio.gather(*(container.delete(force=True) for container in containers))
     return statistics.median(pss for pss, _ in found), statistics.median(private for _, private in found)
-
-
-def main() -> None:
-    """Print one line for each number of containers."""
-    print(f"Python {platform.python_version()}, Linux {platform.release()}; kB per idle shim, medians")
-    for count in COUNTS:
-        pss, private = asyncio.run(measure(count))
-        print(f"{count:4} containers: PSS {pss:6.0f}  private {private:6.0f}")
