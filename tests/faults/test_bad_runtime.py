@@ -121,6 +121,27 @@ async def test_runtime_that_cannot_start_ends_the_container_and_is_quoted(world:
 
 
 @scenario
+async def test_start_of_a_container_that_is_killed_meanwhile_does_not_wait_for_its_runtime(world: World) -> None:
+    """Seen: `crun start` waited in open(2) of a FIFO for an init that was dead, and the end was not told for 30 s."""
+    world.start()
+    async with world.client() as client:
+        path = _make(world, "start", f"touch {world.base}/called; sleep 60")
+        created = await client.service.create(world.request("a", runtime=path))
+        call = asyncio.gather(client.service.start(world.ref("a")), return_exceptions=True)
+        await eventually_async("the runtime is at it", (world.base / "called").exists)
+        begun = time.monotonic()
+        await client.service.delete(req.DeleteRequest(id=world.id("a"), force=True))
+        (result,) = await call
+        assert time.monotonic() - begun < 10 * SLOW, "not the 30 s of --start-timeout"
+        assert type(result) is errors.FailedPrecondition, result
+        assert "has ended meanwhile" in result.message
+        assert not is_alive(created.pid)
+        assert [event.type for event in await world.events(client)] == ["create", "exit", "delete"]
+        assert world.leftovers() == []
+        await world.check_serving(client, "a")
+
+
+@scenario
 async def test_runtime_that_is_missing_or_no_program_is_named(world: World) -> None:
     world.start()
     plain = world.base / "plain"

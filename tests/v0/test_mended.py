@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -349,18 +350,20 @@ def test_messages_of_the_first_version_are_survived(v0: Client) -> None:
 
 def test_a_creation_that_nobody_waits_for_leaves_nothing_whenever_that_is(v0: Client) -> None:
     """The shim was killed in the middle, and what the runtime had made went on, known to nobody."""
-    bundles = [v0.bundle("sleep", "3000", cgroup=cgroup) for cgroup in (None, "")]
-    for number in range(40):
-        bundle = bundles[number % 2]
-        call = v0.start_call("CreateContainer", id=f"k{number}", bundlePath=bundle, runtime=v0.runtime)
+    bundles = [v0.bundle("sleep", "3000", cgroup=None if number % 2 else "") for number in range(40)]
+    names = [f"{v0.runtime}-{number}" for number in range(40)]
+    for number, name in enumerate(names):
+        call = v0.start_call("CreateContainer", id=name, bundlePath=bundles[number], runtime=v0.runtime)
         with contextlib.suppress(grpc.FutureTimeoutError):
             call.result(timeout=0.002 * number)
         call.cancel()
     # Those that were made in time are there; all others are gone, and their ids are free.
-    for number in range(40):
+    for name in names:
         with contextlib.suppress(grpc.RpcError):
-            v0.signal(f"k{number}")
-    eventually(lambda: not v0.state())
+            v0.signal(name)
+    # One that is still being made, or taken back, has a directory and is not in the answer of State.
+    eventually(lambda: not [name for name in names if (v0.daemon.state_dir / "default" / name).exists()])
+    assert not v0.state()
     eventually(lambda: not _sleepers("sleep\03000\0"))
 
 
@@ -381,3 +384,32 @@ def test_a_container_that_ends_at_once_leaves_no_cgroup_that_its_runtime_chose(v
         v0.start(f"{name}-{number}", bundle=bundle)
         assert events.wait_exit(f"{name}-{number}") == 0
     eventually(lambda: not [path for path, _, _ in os.walk("/sys/fs/cgroup") if name in path])
+
+
+def test_a_container_in_the_cgroup_of_another_is_refused_and_harms_nobody(v0: Client) -> None:
+    """What ends the one would end the other; one of the two could not be removed."""
+    bundle = v0.bundle("sleep", "3000")
+    v0.start("first", bundle=bundle)
+    path = json.loads(Path(bundle, "config.json").read_text())["linux"]["cgroupsPath"]
+    for wanted in (path, f"{path}/below", f"/{path}/", "/"):
+        code, text = v0.fail("CreateContainer", id="second", bundlePath=v0.bundle("true", cgroup=wanted))
+        assert "its cgroup" in text
+        assert code in (grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.INVALID_ARGUMENT)
+    assert [container.status for container in v0.state()] == ["running"]
+    v0.start("second", bundle=v0.bundle("true", cgroup=f"{path}-beside"))
+
+
+def test_a_container_whose_cgroup_is_in_use_is_removed_when_it_is_not(v0: Client) -> None:
+    """It stayed as it was, ended and not removed, until somebody asked for it."""
+    bundle = v0.bundle("sleep", "3000")
+    v0.start("used", bundle=bundle)
+    path = json.loads(Path(bundle, "config.json").read_text())["linux"]["cgroupsPath"]
+    with subprocess.Popen(["sleep", "3000"]) as stranger:
+        for directory in Path("/sys/fs/cgroup").glob(f"*{path}"):
+            with contextlib.suppress(OSError):
+                (directory / "cgroup.procs").write_text(str(stranger.pid))
+        v0.signal("used")
+        directory = v0.daemon.state_dir / "default" / "used"
+        eventually(lambda: '"deleting"' in (directory / "state.json").read_text())
+        stranger.kill()
+    eventually(lambda: not directory.exists())

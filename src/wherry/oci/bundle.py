@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import errno
 import os
+import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,9 +39,8 @@ class Prepared:
     data), where fstype "mkdir" makes the directory `target` with mode `flags`. `layer` says where the writable layer
     is: `disk`, `tmpfs`, or "" for none of ours. `process` is the OCI process, the base of every exec. `root_uid` and
     `root_gid` are container root's ids on the host. `private_pid` tells that the container's processes end with its
-    first. `cgroups_path` is `linux.cgroupsPath` or "". `rootfs` is the directory in which users are looked up.
-    `is_plain` tells that nothing is to be done at its end that only a runtime can do (hooks, intelRdt,
-    cgroups of its own choice).
+    first. `cgroups_path` is an absolute `linux.cgroupsPath` or "". `rootfs` is where users are looked up. `is_plain`
+    tells that nothing is to be done at its end that only a runtime can do (hooks, intelRdt, cgroups of its own choice).
     """
 
     bundle: str
@@ -141,7 +141,9 @@ def _take(directory: Path, request: CreateRequest) -> Prepared:
             " and config.json is taken as it is"
         )
     linux = found.get("linux") or {}
-    cgroups_path = linux.get("cgroupsPath") or ""
+    wanted = linux.get("cgroupsPath") or ""
+    # A relative one is below whatever the runtime likes.
+    cgroups_path = posixpath.normpath(f"/{wanted.lstrip('/')}") if wanted.startswith("/") else ""
     root_uid, root_gid = config.root_ids(found)
     return Prepared(
         bundle=str(directory),
@@ -153,7 +155,7 @@ def _take(directory: Path, request: CreateRequest) -> Prepared:
         private_pid=config.is_private_pid(found),
         cgroups_path=cgroups_path,
         rootfs=str(directory / found["root"]["path"]),
-        is_plain=not found.get("hooks") and not linux.get("intelRdt") and cgroups_path.startswith("/"),
+        is_plain=not found.get("hooks") and not linux.get("intelRdt") and bool(cgroups_path),
     )
 
 

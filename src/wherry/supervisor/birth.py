@@ -26,6 +26,8 @@ LOG_MAX_BYTES = 16 * 1024 * 1024
 LOG_MAX_FILES = 4
 #: Seconds for a container to end at which a runtime has just failed.
 END_GRACE = 0.5
+#: Seconds for `start` of a runtime to come to an end when the container has.
+START_GRACE = 2.0
 #: Hidden from containers even when this supervisor has other ones: a daemon beside it may have these.
 DEFAULT_DIRS = (Path("/run/wherry"), Path("/var/lib/wherry"))
 #: Finished execs whose record and log are kept per container.
@@ -59,6 +61,7 @@ async def _create(core: Core, live: LiveContainer) -> None:
     runtime = await core.runtimes.resolve(request.runtime)
     hidden = (core.settings.state_dir, core.settings.root_dir, *DEFAULT_DIRS)
     prepared = await core.thread(_prepare, live, hidden)
+    _check_cgroup(core, live, prepared.cgroups_path)
     live.save(
         runtime=runtime,
         bundle=prepared.bundle,
@@ -73,6 +76,17 @@ async def _create(core: Core, live: LiveContainer) -> None:
     )
     failpoint.hit("create.prepared")
     await make(core, live, prepared.process)
+
+
+def _check_cgroup(core: Core, live: LiveContainer, path: str) -> None:
+    """Refuse a bundle's cgroup in which somebody else is: all that is in it dies with the container."""
+    what = f"cannot create container {live.id}: its cgroup {path}"
+    if path and f"{cgroup.read_path(os.getpid())}/".startswith(f"{path.rstrip('/')}/"):
+        raise errors.InvalidArgument(f"{what} is the one that this supervisor is in")
+    for other in core.containers.values():
+        theirs = other.saved.cgroup
+        if path and theirs and (f"{theirs}/".startswith(f"{path}/") or f"{path}/".startswith(f"{theirs}/")):
+            raise errors.FailedPrecondition(f"{what} and {theirs} of container {other.id} are not apart")
 
 
 def _prepare(live: LiveContainer, hidden: Sequence[Path]) -> bundle.Prepared:
@@ -247,13 +261,22 @@ async def start_locked(core: Core, live: LiveContainer) -> None:
         live.save(goal=State.RUNNING.value)
     failpoint.hit("start.recorded")
     try:
-        await core.driver(live).start(live.id, init.opened().directory)
+        await _let_run(core, live, init)
     except errors.WherryError as error:
         had_ended = await _has_ended(core, init)
         await core.thread(kill.kill_now, live, init)
         raise _blame(error, live, had_ended) from error
     failpoint.hit("start.started")
     await started(core, live, init)
+
+
+async def _let_run(core: Core, live: LiveContainer, init: LiveProcess) -> None:
+    # crun opens a FIFO for writing whose reader is `init`: one that is killed in between leaves it there for ever.
+    try:
+        async with init.outlived(START_GRACE):
+            await core.driver(live).start(live.id, init.opened().directory)
+    except TimeoutError:
+        raise errors.FailedPrecondition(f"cannot start container {live.id}: it has ended meanwhile") from None
 
 
 async def _has_ended(core: Core, process: LiveProcess) -> bool:

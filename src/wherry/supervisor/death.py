@@ -29,6 +29,7 @@ def hang_up(core: Core, live: LiveContainer, process: LiveProcess) -> None:
     """Begin to tell the end of a process whose shim is gone."""
     # Gone before we opened the FIFO: there is no hang-up then, ever, so recovery calls this itself; and never twice.
     if asyncio.get_running_loop().remove_reader(process.opened().exit_fd):
+        process.hang_up()
         work = _on_init_end if process.id == ids.INIT else health.on_end if process.is_check else _on_exec_end
         core.tasks.start(work(core, live, process), f"exit {live.id}/{process.id}")
 

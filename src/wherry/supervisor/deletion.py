@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import signal
 from pathlib import Path
@@ -16,6 +17,9 @@ from wherry.supervisor.core import Core
 from wherry.supervisor.live import LiveContainer
 
 _logger = logging.getLogger(__name__)
+
+#: Seconds between tries to remove a container that removes itself: somebody else's process may be in its cgroup.
+REMOVAL_RETRY = 2.0
 
 
 async def release(core: Core, live: LiveContainer) -> None:
@@ -96,7 +100,23 @@ def _remove_empty(directory: Path) -> None:
 async def remove_unread(core: Core, live: LiveContainer) -> None:
     """Delete an ended container once those who are reading its output have all of it: the log is deleted as well."""
     await live.wait_unread()
-    await delete(core, live, force=False)
+    try:
+        await delete(core, live, force=False)
+    except errors.WherryError as error:
+        if live.state is not State.DELETING:
+            return  # somebody has started it once more
+        _logger.error("container %s: %s; trying again", live.id, error)
+        remove_later(core, live, REMOVAL_RETRY)
+
+
+def remove_later(core: Core, live: LiveContainer, seconds: float) -> None:
+    """Delete an ended container after a while, if this supervisor is still there."""
+
+    def remove() -> None:
+        core.tasks.start(remove_unread(core, live), f"remove {live.id}")
+
+    if not core.is_closing:
+        live.timer = asyncio.get_running_loop().call_later(seconds, remove)
 
 
 async def delete(core: Core, live: LiveContainer, *, force: bool) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from wherry import errors
@@ -37,6 +37,25 @@ class LiveProcess:
         self.started_at_ns = 0
         self.exit: st.ExitRecord | None = None
         self.settled = asyncio.Event()
+        self._hung_up = False
+        self._limit: asyncio.Timeout | None = None
+        self._grace = 0.0
+
+    @asynccontextmanager
+    async def outlived(self, seconds: float) -> AsyncIterator[None]:
+        """Do what needs the process: a TimeoutError ends it so many seconds after the process's shim has gone."""
+        async with asyncio.timeout(seconds if self._hung_up else None) as limit:
+            self._grace, self._limit = seconds, limit
+            try:
+                yield
+            finally:
+                self._limit = None
+
+    def hang_up(self) -> None:
+        """Be without a shim; that the process has ended is still to be told."""
+        self._hung_up = True
+        if self._limit is not None:
+            self._limit.reschedule(asyncio.get_running_loop().time() + self._grace)
 
     @property
     def is_check(self) -> bool:

@@ -50,21 +50,13 @@ async def recover(core: Core) -> None:
     _logger.info("recovered %d containers", len(core.containers))
     for live in list(core.containers.values()):
         if live.state is State.STOPPED and live.saved.request.auto_remove:
-            _remove_later(core, live)
+            deletion.remove_later(core, live, RETURN_GRACE)
     restart.recover_always(core)
     await asyncio.gather(*slow, return_exceptions=True)
     core.journal.told.clear()
     core.journal.generations.clear()
     core.journal.ooms.clear()
     core.journal.healths.clear()
-
-
-def _remove_later(core: Core, live: LiveContainer) -> None:
-    def remove() -> None:
-        core.tasks.start(deletion.remove_unread(core, live), f"remove {live.id}")
-
-    if not core.is_closing:
-        live.timer = asyncio.get_running_loop().call_later(RETURN_GRACE, remove)
 
 
 def _survey(core: Core) -> list[LiveContainer]:
