@@ -70,7 +70,7 @@ async def test_runtime_that_lies_at_create_leaves_nothing_and_is_quoted(world: W
             assert error.message.isprintable(), (name, error.message)
             assert await client.containers() == (), name
             assert world.leftovers() == [], name
-        await eventually_async("no runtime is left", lambda: len(list(world.descendants())) <= 1)
+        await eventually_async("no runtime is left", lambda: not world.strangers())
         await world.check_serving(client, "a")
         assert [event.type for event in await world.events(client)] == ["create", "start", "exit", "delete"]
 

@@ -244,6 +244,11 @@ class World:
                 if pid not in held and pid not in self.before:
                     yield pid
 
+    def strangers(self) -> list[int]:
+        """Return those that are neither a zygote nor a shim, busy or spare."""
+        ours = ("wherry-zygote", "wherry-shim")
+        return [pid for pid in self.descendants() if name_of(pid) and not name_of(pid).startswith(ours)]
+
     def reap(self) -> None:
         """Reap orphans: PID 1 may be somebody who does not."""
         for process in self.owned:

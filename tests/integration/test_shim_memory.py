@@ -6,10 +6,10 @@ import pytest
 
 from bench import shim_memory
 
-#: kB. Measured 1120 and 990 at 50 (docs/decisions/0005-rehearsal.md); the wish is 500. A module imported after the
+#: kB. Measured 530 and 396 at 50 (docs/decisions/0010-a-child-makes-the-process.md). A call more before the
 #: fork, or a rehearsal that no longer reaches a path, costs hundreds.
-MAX_PSS = 1400
-MAX_PRIVATE = 1250
+MAX_PSS = 650
+MAX_PRIVATE = 500
 
 
 @pytest.mark.requires("root", "mountns", "overlay")

@@ -21,6 +21,7 @@ _OURS = {
     "wherry.model.frame",
     "wherry.shim",
     "wherry.shim.attach",
+    "wherry.shim.creation",
     "wherry.shim.log",
     "wherry.shim.record",
     "wherry.shim.rehearsal",

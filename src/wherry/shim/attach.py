@@ -21,21 +21,26 @@ MAX_CLIENTS = 64
 MAX_INPUT = 65536
 
 
+def listen() -> int:
+    """Return a listener in the current directory; clients wait there until somebody serves them."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+    # Relative: the path of a long id is longer than the 108 bytes of sun_path (unix(7)).
+    listener.bind("attach.sock")
+    os.chmod("attach.sock", 0o600)
+    listener.listen(128)
+    return listener.detach()
+
+
 class Attach:
-    """Listens in the current directory and serves its clients from the shim's one loop."""
+    """Serves the clients of a listener from the shim's one loop."""
 
     __slots__ = ("_epoll", "_held", "_listener", "clients")
 
-    def __init__(self, epoll: select.epoll) -> None:
+    def __init__(self, epoll: select.epoll, listener: int) -> None:
         self._epoll = epoll
         self._held = False
         self.clients: dict[int, socket.socket] = {}
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
-        # Relative: the path of a long id is longer than the 108 bytes of sun_path (unix(7)).
-        self._listener.bind("attach.sock")
-        os.chmod("attach.sock", 0o600)
-        self._listener.listen(128)
-        epoll.register(self._listener.fileno(), select.EPOLLIN)
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=listener)
 
     @property
     def fd(self) -> int:

@@ -17,10 +17,12 @@ _APPEND = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 
 
 class Log:
-    """Writes one process's output. Never raises for a full or failing disk: counts what it drops, and says so."""
+    """Writes one process's output. Never raises for a full or failing disk: counts what it drops, and says so.
+
+    `fd` is that of another one who has opened the file, and `dropped_bytes` what that had no room for.
+    """
 
     __slots__ = (
-        "_fd",
         "_max_bytes",
         "_max_files",
         "_path",
@@ -32,24 +34,25 @@ class Log:
         "_why",
         "dropped_bytes",
         "end",
+        "fd",
     )
 
-    def __init__(self, path: str, max_bytes: int, max_files: int) -> None:
+    def __init__(self, path: str, max_bytes: int, max_files: int, fd: int = -1, dropped_bytes: int = 0) -> None:
         self._path = path
         self._max_bytes = max_bytes
         self._max_files = max_files
         self._second = -1
         self._second_text = ""
-        self.dropped_bytes = 0
+        self.dropped_bytes = dropped_bytes
         self._unsaid = 0
         self._why = ""
         self._start = 0
         self.end = 0
         self._torn = False
-        self._fd = os.open(path, _APPEND, 0o600)
+        self.fd = fd if fd >= 0 else os.open(path, _APPEND, 0o600)
         # Two tests instead of a look at everything: it would cost pages of each shim, and most logs are new.
         directory, _, name = path.rpartition("/")
-        if os.lseek(self._fd, 0, os.SEEK_END) or f"{name}." in "\n".join(os.listdir(directory)):
+        if os.lseek(self.fd, 0, os.SEEK_END) or f"{name}." in "\n".join(os.listdir(directory)):
             self._go_on()
 
     def _go_on(self) -> None:
@@ -57,10 +60,10 @@ class Log:
         rotated = self._list_rotated()
         if rotated:
             self._start = rotated[-1][0] + os.stat(f"{self._path}{rotated[-1][1]}").st_size
-        size = os.fstat(self._fd).st_size
+        size = os.fstat(self.fd).st_size
         self.end = self._start + size
         # A writer that was killed has left a piece of an entry; the next entry must not become a part of it.
-        self._torn = size > 0 and os.pread(self._fd, 1, size - 1) != b"\n"
+        self._torn = size > 0 and os.pread(self.fd, 1, size - 1) != b"\n"
 
     def write(self, stream: str, data: bytes) -> None:
         """Append what was read from `stream` in one go; `end` moves on by what was written."""
@@ -79,8 +82,8 @@ class Log:
 
     def close(self) -> None:
         """Close the current file."""
-        os.close(self._fd)
-        self._fd = -1
+        os.close(self.fd)
+        self.fd = -1
 
     def _prefix(self, stream: str) -> str:
         now = time.time_ns()
@@ -108,10 +111,10 @@ class Log:
         rest = memoryview(entries)
         try:
             while rest:
-                rest = rest[os.write(self._fd, rest) :]
+                rest = rest[os.write(self.fd, rest) :]
         except OSError:
             # A full disk takes a part of it; what is read back must end at a line.
-            os.ftruncate(self._fd, self.end - self._start)
+            os.ftruncate(self.fd, self.end - self._start)
             raise
         self.end += len(entries)
         self._torn = False
@@ -122,8 +125,8 @@ class Log:
         except FileNotFoundError:
             pass  # an earlier try could not open the new file; or somebody removed it
         fd = os.open(self._path, _APPEND, 0o600)
-        os.close(self._fd)
-        self._fd = fd
+        os.close(self.fd)
+        self.fd = fd
         self._start = self.end
         self._torn = False
         rotated = self._list_rotated()

@@ -7,6 +7,7 @@ fixed word need no encoder.
 from __future__ import annotations
 
 import os
+import select
 import signal
 import time
 
@@ -79,6 +80,16 @@ def write_words(text: str) -> None:
         pass  # nobody left to tell
 
 
+def describe(error: BaseException) -> str:
+    """Return an error with its places; the `traceback` module is not worth its memory here."""
+    places = []
+    trace = error.__traceback__
+    while trace is not None:
+        places.append(f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}")
+        trace = trace.tb_next
+    return f"{type(error).__name__}: {error} at {' '.join(places)}"
+
+
 def one_line(text: str) -> str:
     """Return `text` without line ends, for the reply of one line."""
     return " ".join(text.split())
@@ -133,21 +144,36 @@ def read_pid(name: str) -> int:
         return 0
 
 
-def is_child(pid: int) -> bool:
-    """Tell whether `pid` is our child; it is not reaped by this."""
+def read_parent(pid: int) -> int:
+    """Return the parent of a process, 0 when it is not there (proc(5), /proc/PID/stat)."""
     try:
-        return pid > 0 and bool(os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) or True)
-    except ChildProcessError:
-        return False
+        return int(read_file(f"/proc/{pid}/stat").rpartition(b") ")[2].split()[1])
+    except (OSError, IndexError):
+        return 0
 
 
-def has_children() -> bool:
-    """Tell whether we have any child."""
+def wait_end(pid: int, timeout: float) -> bool:
+    """Wait for the end of a process; return False when it has not ended after `timeout` seconds."""
     try:
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
         return True
+    try:
+        return bool(select.select([handle], [], [], max(timeout, 0.0))[0])
+    finally:
+        os.close(handle)
+
+
+def reap_others(kept: int) -> None:
+    """Reap our children that have ended, but for one."""
+    try:
+        while True:
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if ended is None or ended.si_pid == kept:
+                return
+            os.waitpid(ended.si_pid, 0)
     except ChildProcessError:
-        return False
+        return
 
 
 def write_starttime(pid: int) -> None:

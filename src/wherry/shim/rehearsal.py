@@ -12,7 +12,7 @@ import socket
 import time
 
 from wherry.model import frame
-from wherry.shim import record, shim
+from wherry.shim import creation, record, shim
 
 #: The specialising interpreter of Python 3.11 rewrites code within its first 8 runs, and loops within 16.
 ROUNDS = 12
@@ -24,14 +24,14 @@ _TIMEOUT = 5.0
 _ENOUGH = 2.0
 
 
-def run(directory: str) -> None:
+def run(directory: str, shared: creation.Shared) -> None:
     """Rehearse in `directory`, which is made and removed. Whatever goes wrong only costs memory later."""
     words = os.dup(2)
     give_up = time.monotonic() + _ENOUGH
     try:
         for number in range(ROUNDS):
             if time.monotonic() < give_up:
-                _one(f"{directory}-{number}")
+                _one(f"{directory}-{number}", shared)
     except OSError as error:
         os.dup2(words, 2)
         record.write_words(f"the rehearsal failed, shims will be larger: {error}")
@@ -41,7 +41,7 @@ def run(directory: str) -> None:
         os.close(words)
 
 
-def _one(directory: str) -> None:
+def _one(directory: str, shared: creation.Shared) -> None:
     os.mkdir(directory, 0o700)
     try:
         os.mkfifo(f"{directory}/exit", 0o600)
@@ -50,8 +50,7 @@ def _one(directory: str) -> None:
         reply = os.pipe()
         try:
             client = _fork_client(directory)
-            job = frame.parse_frame(frame.format_frame(_job(directory)))
-            shim.Shim(job, os.open(f"{directory}/exit", os.O_WRONLY), reply[1]).run()
+            _live(frame.format_frame(_job(directory)), [os.open(f"{directory}/exit", os.O_WRONLY), reply[1]], shared)
         finally:
             os.close(reader)
             os.close(reply[0])
@@ -60,6 +59,17 @@ def _one(directory: str) -> None:
         for name in os.listdir(directory):
             os.unlink(f"{directory}/{name}")
         os.rmdir(directory)
+
+
+def _live(packet: bytes, fds: list[int], shared: creation.Shared) -> None:
+    """Make the process and keep it to its end, both in this process."""
+    shared.renew()
+    if creation.make(os.getpid(), packet, fds, shared) == creation.IDLE:
+        shim.main(_made, shared)
+
+
+def _made() -> int:
+    return creation.IDLE
 
 
 def _job(directory: str) -> dict[str, list[str]]:

@@ -3,20 +3,27 @@
 Order of an end (docs/protocol.md): exit.json -> the rest of a dead init's processes killed -> output drained, bounded
 -> exitStatus -> the exit FIFO hangs up. Whatever dies in between, the next reader of the directory knows enough.
 
+The process is made by a child (`creation`) that shares the shim's descriptors and current directory and ends when that
+is done. What it wrote to memory is gone with it: until the first event the shim has hardly written any, and shares
+nearly all its pages with the zygote (docs/decisions/0010-a-child-makes-the-process.md).
+
 Nothing may be imported here after the fork: the package on disk may be another one by then, or gone.
 """
 
 from __future__ import annotations
 
 import os
-import select
 import signal
 import struct
 import time
 
 from wherry.linux import libc
 from wherry.model import frame
-from wherry.shim import record, stdio, streams, wakeup
+from wherry.shim import creation, record, streams
+
+TYPE_CHECKING = False  # `typing` has no place in a shim
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 #: How long a dead init's output may stay open in somebody's hands before the exit is told all the same, seconds.
 DRAIN_INIT = 2.0
@@ -24,146 +31,76 @@ DRAIN_INIT = 2.0
 DRAIN_EXEC = 5.0
 #: How long the runtime may take to kill what is left of a container without a pid namespace of its own, seconds.
 SWEEP = 5.0
-
-#: Above any descriptor; close_range(2) makes the distance cost nothing.
-MAX_FD = 1 << 20
-
-_argument_area = (0, 0)
+#: Statuses of a shim that never had a process: the daemon is gone; it could not fork.
+NO_REQUEST = creation.NO_REQUEST
+NO_FORK = 5
 
 
-def learn_argument_area() -> None:
-    """Remember where `ps -f` reads this process's arguments (proc(5): arg_start and arg_end)."""
-    global _argument_area
-    numbers = record.read_file("/proc/self/stat").rpartition(b") ")[2].split()
-    _argument_area = (int(numbers[45]), int(numbers[46]))
+def main(make: Callable[[], int], shared: creation.Shared) -> int:
+    """Be a spare shim until `make`, in a child, has made a process, then its shim; return the status to end with.
 
-
-def show_as(text: str) -> None:
-    """Let `ps -f` show `text`, as much of it as the arguments had room."""
-    start, end = _argument_area
-    if start:
-        libc.write_memory(start, text.encode()[: end - start - 1].ljust(end - start, b"\0"))
-
-
-def main(packet: bytes, exit_fd: int, reply_fd: int) -> None:
-    """Be the shim that `packet` asks for, from the fork to the end."""
-    os.setsid()
-    libc.set_name(b"wherry-shim")
-    libc.prctl(libc.PR_SET_CHILD_SUBREAPER, 1)
-    low, high = (exit_fd, reply_fd) if exit_fd < reply_fd else (reply_fd, exit_fd)
-    os.closerange(3, low)
-    os.closerange(low + 1, high)
-    os.closerange(high + 1, MAX_FD)
-    shim = None
+    Every call on the way to the first event costs pages, so there are four.
+    """
+    libc.become_shim()
     try:
-        shim = Shim(frame.parse_frame(packet), exit_fd, reply_fd)
-        shim.run()
+        child = libc.fork_sharing()
+    except OSError:
+        return NO_FORK
+    if child == 0:
+        # Never back into the frames of shim and zygote.
+        os._exit(make())
+    status = os.waitpid(child, libc.WALL)[1]
+    if status == creation.IDLE << 8:
+        shared.epoll.poll(None, 1)
+    return _keep(status, shared)
+
+
+def _keep(status: int, shared: creation.Shared) -> int:
+    if status == creation.NO_REQUEST << 8:
+        return NO_REQUEST
+    try:
+        job = os.read(shared.read_fd, frame.MAX_BYTES)
+    except BlockingIOError:
+        return 1  # there is no process; that has been said
+    try:
+        Shim(frame.parse_frame(job), shared).run()
     except BaseException as error:
-        record.write_words(describe(error))
-        if shim is None or not shim.has_reported:
-            record.tell(reply_fd, f"E {_class_of(error)} shim: {record.one_line(_cause_of(error))}")
+        record.write_words(record.describe(error))
         raise
-
-
-def _class_of(error: BaseException) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "NotFound"
-    if isinstance(error, PermissionError):
-        return "PermissionDenied"
-    # ENXIO, ELOOP: a device that nobody stands behind, a link to itself; 0 is our own.
-    if isinstance(error, OSError) and error.errno in (0, 6, 40):
-        return "InvalidArgument"
-    return "Internal"
-
-
-def _cause_of(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {error.strerror}"
-    return str(error)
-
-
-def describe(error: BaseException) -> str:
-    """Return an error with its places; the `traceback` module is not worth its memory here."""
-    places = []
-    trace = error.__traceback__
-    while trace is not None:
-        places.append(f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}")
-        trace = trace.tb_next
-    return f"{type(error).__name__}: {error} at {' '.join(places)}"
+    return 0
 
 
 class Shim:
-    """One container process and all that is kept for it. The current directory is the process's."""
+    """One container process that runs, and all that is kept for it. The current directory is the process's."""
 
     __slots__ = (
-        "_control", "_deadline", "_epoll", "_exit_fd", "_job", "_oom_kills", "_oom_path", "_phase", "_pid", "_reply_fd",
-        "_rest", "_runtime", "_stray", "_streams", "_wake", "has_reported",
+        "_control", "_deadline", "_epoll", "_exit_fd", "_is_init", "_job", "_oom_kills", "_oom_path", "_phase", "_pid",
+        "_rest", "_streams", "_sweeper", "_wake",
     )  # fmt: skip
 
-    def __init__(self, job: dict[str, list[str]], exit_fd: int, reply_fd: int) -> None:
+    def __init__(self, job: dict[str, list[str]], shared: creation.Shared) -> None:
         self._job = job
-        self._exit_fd = exit_fd
-        self._reply_fd = reply_fd
-        self.has_reported = False
-        self._phase = "creating"  # then running, sweeping, draining, lingering, ended
-        self._deadline = 0.0
-        self._runtime = 0
-        self._pid = 0
-        self._stray: dict[int, tuple[int, record.Usage]] = {}
-        self._oom_path = ""
-        self._oom_kills = 0
-        self._control = -1
+        self._epoll = shared.epoll
+        self._wake = shared.wake
+        self._phase = "running"  # then sweeping, draining, lingering, ended
         self._rest = b""
-        self._wake = wakeup.Wakeup()
-        self._epoll = select.epoll()
-        self._streams = streams.Streams(self._epoll, job)
-
-    def _one(self, key: str, default: str = "") -> str:
-        return self._job.get(key, [default])[0]
-
-    @property
-    def _is_init(self) -> bool:
-        return self._one("init") == "1"
-
-    # -- the beginning ------------------------------------------------------------------------------------------------
+        self._sweeper = 0
+        self._is_init = job["init"] == ["1"]
+        self._pid = int(job["pid"][0])
+        self._exit_fd = int(job["fd_exit"][0])
+        self._control = int(job["fd_control"][0])
+        self._deadline = float(job["deadline"][0])
+        self._oom_path = job["oom_path"][0]
+        self._oom_kills = int(job["oom_kills"][0])
+        self._streams = streams.Streams(shared.epoll, job)
 
     def run(self) -> None:
-        """Create the process through the runtime, keep it, and leave when it and its output have ended."""
-        os.chdir(self._one("directory"))
-        record.open_words()
-        show_as(f"wherry-shim {self._one('name')}")
-        record.tell(self._reply_fd, f"S {os.getpid()}")
-        record.write_file("shim.pid", str(os.getpid()))
-        self._control = os.open("control", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-        self._epoll.register(self._wake.fd, select.EPOLLIN)
-        self._epoll.register(self._control, select.EPOLLIN)
-        self._streams.open()
-        self._mount()
-        self._deadline = time.monotonic() + float(self._one("timeout", "30"))
-        # Through /proc, since the path of a long id does not fit sun_path, and the runtime changes its directory.
-        console = f"/proc/{os.getpid()}/cwd/{stdio.CONSOLE}"
-        argv = [console if item == frame.CONSOLE else item for item in self._job["argv"]]
-        self._runtime = record.spawn(argv, self._streams.stdio.child)
-        self._streams.stdio.close_child()
+        """Keep the process, and leave when it and its output have ended."""
+        self._streams.take_over()
+        self._reap()
         while self._phase != "ended":
             self._turn()
         self._finish()
-
-    def _mount(self) -> None:
-        """Build the root filesystem where only this shim and its container see it: nothing to leak on the host."""
-        mounts = self._job.get("mount", [])
-        if not mounts:
-            return
-        libc.unshare(libc.CLONE_NEWNS)
-        # Slave, not private: what the host unmounts must not be kept busy by us.
-        libc.mount("none", "/", "none", libc.MS_REC | libc.MS_SLAVE)
-        for item in mounts:
-            source, target, fstype, flags, data = item.split(frame.PART)
-            if fstype == "mkdir":
-                os.mkdir(target)
-                os.chmod(target, int(flags))
-            else:
-                libc.mount(source, target, fstype, int(flags), data)
 
     # -- the loop -----------------------------------------------------------------------------------------------------
 
@@ -189,17 +126,12 @@ class Shim:
 
     def _on_deadline(self) -> None:
         self._deadline = 0.0
-        if self._phase == "creating":
-            record.kill_group(self._runtime)
-            self._report("E DeadlineExceeded the runtime did not create the process in time")
-            if not self._runtime:
-                self._phase = "ended"
-        elif self._phase == "running":
+        if self._phase == "running":
             # Our own child, not reaped: the number is still its.
             record.set_reason("ttl" if self._is_init else "timeout")
             os.kill(self._pid, signal.SIGKILL)
         elif self._phase == "sweeping":
-            record.kill_group(self._runtime)
+            record.kill_group(self._sweeper)
             self._drain()
         elif self._phase == "draining":
             self._streams.give_up()
@@ -218,63 +150,10 @@ class Shim:
                 return
             if pid == self._pid:
                 self._on_exit(status, usage)
-            elif pid == self._runtime:
-                self._on_runtime_end(status)
-            elif self._phase == "creating":
-                # Perhaps the container's process, faster than the news of its creation.
-                self._stray[pid] = (status, usage)
-                if not self._runtime:
-                    self._adopt()
-
-    # -- creation -----------------------------------------------------------------------------------------------------
-
-    def _on_runtime_end(self, status: int) -> None:
-        self._runtime = 0
-        if self._phase == "sweeping":
-            self._drain()
-            return
-        if self.has_reported:  # the deadline has spoken
-            self._phase = "ended"
-            return
-        code = os.waitstatus_to_exitcode(status)
-        if code != 0:
-            self._report(f"E RuntimeFailed {code}")
-            self._phase = "ended"
-            return
-        self._adopt()
-
-    def _adopt(self) -> None:
-        """Take the process that the runtime has made as our own child.
-
-        crun's `run --detach` leaves it to a child of its own, which ends a moment later and leaves it to us.
-        """
-        pid = record.read_pid("pid")
-        is_ours = pid in self._stray or record.is_child(pid)
-        if not is_ours and pid and record.has_children():
-            return  # each end of a child brings us here again
-        self._deadline = 0.0
-        if not is_ours or (self._one("terminal") == "1" and not self._streams.begin_terminal()):
-            self._report("E RuntimeFailed 0")
-            self._phase = "ended"
-            return
-        record.write_starttime(pid)
-        record.reserve()
-        self._oom_path = record.find_oom_file(pid)
-        # What was killed before an exec was there is not its business; for init the cgroup is new.
-        self._oom_kills = 0 if self._is_init else record.count_oom_kills(self._oom_path)
-        self._pid = pid
-        self._phase = "running"
-        self._limit(float(self._one("limit", "0")))
-        self._report(f"C {pid}")
-        if pid in self._stray:
-            self._on_exit(*self._stray[pid])
-        self._stray.clear()
-
-    def _report(self, line: str) -> None:
-        if not self.has_reported:
-            self.has_reported = True
-            record.tell(self._reply_fd, line)
-            os.close(self._reply_fd)
+            elif pid == self._sweeper:
+                self._sweeper = 0
+                if self._phase == "sweeping":
+                    self._drain()
 
     def _limit(self, seconds: float) -> None:
         """Kill the process in so many seconds from now (0: never)."""
@@ -311,7 +190,7 @@ class Shim:
         if self._is_init and sweep:
             self._phase = "sweeping"
             self._deadline = time.monotonic() + SWEEP
-            self._runtime = record.spawn(sweep, [])
+            self._sweeper = record.spawn(sweep, [])
         else:
             self._drain()
 
@@ -341,6 +220,4 @@ class Shim:
 
     def _finish(self) -> None:
         self._streams.close()
-        for fd in (self._control, self._epoll.fileno()):
-            os.close(fd)
-        self._wake.close()
+        os.close(self._control)

@@ -19,10 +19,11 @@ READ_BYTES = 65536
 
 
 class Streams:
-    """The streams of one process, served from the shim's one loop."""
+    """The streams of one process. Whoever makes it opens them; the shim takes them over."""
 
     __slots__ = (
-        "_attach", "_ends", "_epoll", "_input", "_is_terminal", "_job", "_log", "_output", "_pending", "stdio",
+        "_attach", "_ends", "_epoll", "_input", "_is_terminal", "_job", "_listener", "_log", "_output", "_pending",
+        "stdio",
     )  # fmt: skip
 
     def __init__(self, epoll: select.epoll, job: dict[str, list[str]]) -> None:
@@ -31,12 +32,18 @@ class Streams:
         self._is_terminal = job.get("terminal") == ["1"]
         self.stdio = stdio.Stdio()
         self._log: log.Log | None = None
+        self._listener = -1
         self._attach: attach.Attach | None = None
         self._pending = b""
         self._ends = False  # stdin is to be closed once everything sent is written
         # A terminal on FIFOs only, and not before there is one.
         self._input: relay.Relay | None = None
         self._output: relay.Relay | None = None
+
+    @property
+    def is_copied(self) -> bool:
+        """Whether a terminal is copied from and to FIFOs: somebody must be there to do it."""
+        return self._is_terminal and self._log is None
 
     @property
     def has_ended(self) -> bool:
@@ -50,11 +57,10 @@ class Streams:
             return self._output.dropped_bytes
         return self._log.dropped_bytes if self._log is not None else 0
 
-    # -- the beginning ------------------------------------------------------------------------------------------------
+    # -- the beginning, before there is a process ---------------------------------------------------------------------
 
     def open(self) -> None:
         """Open what the request asks for; no open waits for a client."""
-        # In one piece: each function that runs before a shim is idle costs it pages of its own (0005-rehearsal.md).
         job = self._job
         is_managed = job["stdio"] == ["managed"]
         if not is_managed and not self._is_terminal:
@@ -68,34 +74,63 @@ class Streams:
         else:
             self.stdio.open_managed(job["stdin_open"] == ["1"], (int(job["root_uid"][0]), int(job["root_gid"][0])))
         if is_managed:
-            self._log = log.Log(job["log"][0], int(job["log_max_bytes"][0]), int(job["log_max_files"][0]))
-            self._attach = attach.Attach(self._epoll)
+            self._open_log(-1)
+            self._listener = attach.listen()
         for fd in self.stdio.outputs:
             self._epoll.register(fd, select.EPOLLIN)
 
-    def begin_terminal(self) -> bool:
-        """Begin to serve the terminal; return False when the runtime has not handed it over.
+    def _open_log(self, fd: int, dropped_bytes: int = 0) -> None:
+        job = self._job
+        sizes = int(job["log_max_bytes"][0]), int(job["log_max_files"][0])
+        self._log = log.Log(job["log"][0], *sizes, fd, dropped_bytes)
 
-        Not before the process exists: read while nobody has the other side open, it fails as if all had ended.
-        """
-        self._take_terminal()
-        terminal = self.stdio.terminal
-        if terminal < 0:
-            return False
-        if self.stdio.sink < 0:
-            self._epoll.register(terminal, select.EPOLLIN)
-        else:
-            self._input = relay.Relay(self._epoll, self.stdio.source, self.stdio.stdin)
-            self._output = relay.Relay(self._epoll, terminal, self.stdio.sink)
+    def take_terminal(self) -> bool:
+        """Take the terminal that the runtime has handed over; return False when it has not, unless none is wanted."""
+        if self._is_terminal and self.stdio.take_terminal():
+            width, height = int(self._job["width"][0]), int(self._job["height"][0])
+            if width:
+                self.resize(width, height)
+        return not self._is_terminal or self.stdio.terminal >= 0
+
+    def hand_over(self) -> dict[str, str]:
+        """Return the descriptors by which `take_over` goes on, in a process that shares them."""
+        found = {
+            "fd_stdin": str(self.stdio.stdin),
+            "fd_outputs": " ".join(f"{fd}={name}" for fd, name in self.stdio.outputs.items()),
+            "fd_terminal": str(self.stdio.terminal),
+            "fd_source": str(self.stdio.source),
+            "fd_sink": str(self.stdio.sink),
+        }
+        if self._log is not None:
+            self._epoll.register(self._listener, select.EPOLLIN)
+            found["fd_log"] = str(self._log.fd)
+            found["fd_attach"] = str(self._listener)
+            found["dropped"] = str(self._log.dropped_bytes)
+        # Not before the process exists: read while nobody has the other side open, it fails as if all had ended.
+        if self._is_terminal and self._log is not None:
+            self._epoll.register(self.stdio.terminal, select.EPOLLIN)
+        return found
+
+    # -- from then on, in the shim ------------------------------------------------------------------------------------
+
+    def take_over(self) -> None:
+        """Go on with what `hand_over` has told."""
+        job, streams = self._job, self.stdio
+        streams.stdin = int(job["fd_stdin"][0])
+        for item in job["fd_outputs"][0].split():
+            fd, _, name = item.partition("=")
+            streams.outputs[int(fd)] = name
+        streams.terminal = int(job["fd_terminal"][0])
+        streams.source = int(job["fd_source"][0])
+        streams.sink = int(job["fd_sink"][0])
+        if "fd_log" in job:
+            self._open_log(int(job["fd_log"][0]), int(job["dropped"][0]))
+            self._attach = attach.Attach(self._epoll, int(job["fd_attach"][0]))
+        elif self._is_terminal:
+            self._input = relay.Relay(self._epoll, streams.source, streams.stdin)
+            self._output = relay.Relay(self._epoll, streams.terminal, streams.sink)
             self._input.start()
             self._output.start()
-        return True
-
-    def _take_terminal(self) -> None:
-        """Take the terminal when the runtime hands it over."""
-        width, height = int(self._job["width"][0]), int(self._job["height"][0])
-        if self.stdio.take_terminal() and width:
-            self.resize(width, height)
 
     def resize(self, width: int, height: int) -> None:
         """Set the terminal's size (ioctl_tty(2), TIOCSWINSZ: rows, columns, and two unused).
@@ -110,7 +145,7 @@ class Streams:
     def handle(self, fd: int) -> None:
         """Do what is due on a descriptor that is ready."""
         if fd == self.stdio.console:
-            self._take_terminal()
+            self.take_terminal()
         elif self._input is not None and self._output is not None:
             self._copy(self._input, self._output, fd)
         elif fd in self.stdio.outputs:
@@ -153,10 +188,9 @@ class Streams:
             return 0
         stream = self.stdio.outputs[fd]
         assert self._log is not None
-        assert self._attach is not None
         begin = self._log.end
         self._log.write(stream, data)
-        if self._attach.clients:
+        if self._attach is not None and self._attach.clients:
             self._attach.send(b"O" if stream == "stdout" else b"E", begin, self._log.end, data)
         return len(data)
 
@@ -240,6 +274,9 @@ class Streams:
         """Close everything."""
         if self._attach is not None:
             self._attach.close()
+        elif self._listener >= 0:
+            os.close(self._listener)
+            os.unlink("attach.sock")
         if self._log is not None:
             self._log.close()
         self.stdio.close()

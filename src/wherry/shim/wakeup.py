@@ -23,11 +23,11 @@ def handle_signals() -> None:
 class Wakeup:
     """Makes `fd` readable whenever a child has ended (SIGCHLD)."""
 
-    __slots__ = ("_write", "fd")
+    __slots__ = ("_before", "fd", "write_fd")
 
     def __init__(self) -> None:
-        self.fd, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        self.fd, self.write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._before = signal.set_wakeup_fd(self.write_fd, warn_on_full_buffer=False)
 
     def drain(self) -> None:
         """Empty the pipe; to be called before looking for children, so that no later one is missed."""
@@ -38,7 +38,7 @@ class Wakeup:
             pass
 
     def close(self) -> None:
-        """Stop, and close both ends."""
-        signal.set_wakeup_fd(-1)
+        """Stop, leave it to whatever was there before, and close both ends."""
+        signal.set_wakeup_fd(self._before, warn_on_full_buffer=False)
         os.close(self.fd)
-        os.close(self._write)
+        os.close(self.write_fd)

@@ -1,5 +1,9 @@
 """The zygote: warm once, frozen, one thread, then only forks.
 
+It keeps a few spare shims, each of which waits for a request at the socket that all of them share; when one has taken
+its request, the next is forked. So nobody waits for a fork, and the zygote itself does so little that the pages its
+shims share with it stay theirs.
+
 It is a child subreaper: when a shim is killed, its container process becomes the zygote's child and is reaped here,
 also on machines whose PID 1 does not reap. When wherryd goes away it takes no more requests and stays just long
 enough to reap the shims it has.
@@ -11,14 +15,18 @@ import gc
 import os
 import select
 import socket
-import sys
 
 from wherry.linux import libc
-from wherry.model import frame
-from wherry.shim import rehearsal, shim, wakeup
+from wherry.shim import creation, record, rehearsal, shim, wakeup
 
-#: exit FIFO's write end, reply pipe's write end
-FDS_PER_REQUEST = 2
+TYPE_CHECKING = False  # `typing` has no place in a shim
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: Shims that wait for a request.
+SPARES = 2
+#: Spares in a row that could not be made, after which a request is refused.
+TRIES = 2
 
 
 def main(fd: int, scratch: str) -> None:
@@ -28,82 +36,160 @@ def main(fd: int, scratch: str) -> None:
     """
     # What whoever started wherryd left inheritable would be held open by every shim.
     os.closerange(3, fd)
-    os.closerange(fd + 1, shim.MAX_FD)
-    libc.set_name(b"wherry-zygote")
-    shim.learn_argument_area()
+    os.closerange(fd + 1, creation.MAX_FD)
+    creation.learn_argument_area()
     libc.prctl(libc.PR_SET_CHILD_SUBREAPER, 1)
     wakeup.handle_signals()
-    rehearsal.run(scratch)
-    shim.show_as("wherry-zygote")
+    shared = creation.Shared()
+    rehearsal.run(scratch, shared)
+    creation.show_as("wherry-zygote", os.getpid())
+    requests = socket.socket(fileno=fd)
+    zygote = Zygote(requests, shared)
+    zygote.rehearse()
+    libc.set_name(b"wherry-zygote")
     # No gc.collect() here: the holes it makes in pages would be filled, and so copied, after each fork.
     gc.disable()
     gc.freeze()
-    requests = socket.socket(fileno=fd)
     requests.send(b"ready")
-    _serve(requests)
+    zygote.serve()
 
 
-def _serve(requests: socket.socket) -> None:
-    children: set[int] = set()
-    wake = wakeup.Wakeup()
-    poll = select.poll()
-    poll.register(wake.fd, select.POLLIN)
-    poll.register(requests.fileno(), select.POLLIN)
-    listening = True
-    while listening or children:
-        for ready, _ in poll.poll():
-            if ready == wake.fd:
-                wake.drain()
-                _reap(children)
-            elif listening and not _take(requests, children):
-                poll.unregister(requests.fileno())
-                requests.close()
-                listening = False
+class Zygote:
+    """Forks shims, and reaps them."""
 
+    __slots__ = (
+        "_failures", "_is_open", "_problem", "_requests", "_shared", "_shims", "_spares", "_tell", "_told",
+    )  # fmt: skip
 
-def _reap(children: set[int]) -> None:
-    while True:
+    def __init__(self, requests: socket.socket, shared: creation.Shared) -> None:
+        self._requests = requests
+        self._shared = shared
+        self._is_open = True
+        self._spares: set[int] = set()
+        self._shims: set[int] = set()
+        #: Why the last spare could not be made, "" when it could.
+        self._problem = ""
+        self._failures = 0
+        self._told, self._tell = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        shared.renew()
+        shared.epoll.register(shared.wake.fd, select.EPOLLIN)
+        shared.epoll.register(self._told, select.EPOLLIN)
+
+    def rehearse(self) -> None:
+        """Fork, hear and reap a few that do nothing: what the zygote writes later, its shims have to copy."""
+        for _ in range(rehearsal.ROUNDS):
+            self._fork(self._do_nothing)
+            while self._spares or self._shims:
+                self._turn()
+        self._problem = ""
+        self._failures = 0
+
+    def _do_nothing(self) -> int:
+        os.write(self._tell, os.getpid().to_bytes(creation.PID_BYTES, "big"))
+        return 0
+
+    def serve(self) -> None:
+        """Serve until wherryd is gone and no shim is left."""
+        while self._is_open or self._spares or self._shims:
+            while self._is_open and not self._problem and len(self._spares) < SPARES:
+                self._fork(self._be_shim)
+            if self._is_open and not self._spares:
+                self._wait_in_need()
+            else:
+                self._turn()
+
+    def _turn(self) -> None:
+        # Nothing is read that is not ready: an exception costs every later shim a dozen pages.
+        for fd, _ in self._shared.epoll.poll():
+            if fd == self._told:
+                self._read_told()
+            else:
+                self._shared.wake.drain()
+                self._reap()
+
+    def _wait_in_need(self) -> None:
+        """Wait without a spare. A request makes us try again, and then again; in the end it is refused."""
+        with select.epoll() as both:
+            both.register(self._shared.epoll.fileno(), select.EPOLLIN)
+            both.register(self._requests.fileno(), select.EPOLLIN)
+            ready = [fd for fd, _ in both.poll()]
+        if self._shared.epoll.fileno() in ready:
+            self._turn()
+        if self._requests.fileno() not in ready:
+            return
+        if self._failures > TRIES:
+            self._failures = 0
+            self._refuse()
+        self._problem = ""
+
+    def _be_shim(self) -> int:
+        return shim.main(self._make, self._shared)
+
+    def _make(self) -> int:
+        return creation.main(os.getppid(), self._requests, self._tell, self._shared)
+
+    def _fork(self, work: Callable[[], int]) -> None:
         try:
-            pid, _ = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
+            pid = os.fork()
+        except OSError as error:
+            self._fail(str(error.strerror))
             return
-        if pid == 0:
+        if pid:
+            self._spares.add(pid)
             return
-        children.discard(pid)
+        status = 1
+        try:
+            os.setsid()
+            status = work()
+        finally:
+            # Not sys.exit: the zygote's frames below must never run in a shim.
+            os._exit(status)
 
+    def _read_told(self) -> None:
+        told = os.read(self._told, 4096)
+        for start in range(0, len(told), creation.PID_BYTES):
+            pid = int.from_bytes(told[start : start + creation.PID_BYTES], "big")
+            self._spares.discard(pid)
+            self._shims.add(pid)
+            self._problem = ""
+            self._failures = 0
 
-def _take(requests: socket.socket, children: set[int]) -> bool:
-    """Take one request and fork its shim; return False when wherryd is gone."""
-    try:
-        packet, fds, _, _ = socket.recv_fds(requests, frame.MAX_BYTES + 1, FDS_PER_REQUEST)
-    except ConnectionError:
-        return False
-    if not packet and not fds:
-        return False
-    try:
-        for fd in fds:
-            # recv_fds leaves them inheritable, and its `flags` unused (Python 3.11): a runtime that outlives its shim
-            # would keep the exit FIFO from hanging up and the reply from ending.
-            os.set_inheritable(fd, False)
-        if len(fds) == FDS_PER_REQUEST:
-            children.add(_fork(packet, fds, requests))
-    finally:
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            self._shims.discard(pid)
+            if pid in self._spares:
+                self._on_spare_end(pid, os.waitstatus_to_exitcode(status))
+
+    def _on_spare_end(self, pid: int, status: int) -> None:
+        try:
+            self._read_told()  # it was none any more, perhaps, and a short-lived shim
+        except BlockingIOError:
+            pass
+        self._shims.discard(pid)
+        if pid not in self._spares:
+            return
+        self._spares.discard(pid)
+        if status == shim.NO_REQUEST:
+            self._is_open = False
+            self._requests.close()
+        elif status >= 0:  # else somebody has killed it; the next one may live
+            self._fail("it could not fork in its turn" if status == shim.NO_FORK else f"it ended with {status}")
+
+    def _fail(self, problem: str) -> None:
+        self._problem = problem
+        self._failures += 1
+
+    def _refuse(self) -> None:
+        packet, fds = creation.receive(self._requests)
+        if not packet:
+            self._is_open = False
+            return
+        record.tell(fds[1], f"E Unavailable cannot fork a shim: {self._problem}")
         for fd in fds:
             os.close(fd)
-    return True
-
-
-def _fork(packet: bytes, fds: list[int], requests: socket.socket) -> int:
-    try:
-        pid = os.fork()
-    except OSError as error:
-        os.write(fds[1], f"E Unavailable cannot fork a shim: {error.strerror}\n".encode())
-        return 0
-    if pid:
-        return pid
-    try:
-        requests.detach()
-        shim.main(packet, fds[0], fds[1])
-    finally:
-        # Not sys.exit: the zygote's frames below must never run in a shim.
-        os._exit(1 if sys.exc_info()[0] else 0)
