@@ -150,6 +150,17 @@ def test_cat_echoes_five_megabytes_exactly(box: Box) -> None:
     assert container.wait(10).status == 0
 
 
+def test_close_stdin_does_not_overtake_what_was_written_before(box: Box, runtime: str) -> None:
+    """Bytes on their way through an attachment were cut off by the call that closes stdin."""
+    container = box.client.run(box.source, "sh", "-c", "sleep 1; wc -c", runtime=runtime, stdio=Stdio(stdin_open=True))
+    with container.attach() as attachment:
+        for _ in range(20):
+            attachment.write(b"x" * 65536)
+        container.close_stdin()
+        assert container.wait(20).status == 0
+    assert container.output().split() == [b"1310720"]
+
+
 def test_close_stdin_ends_the_input(box: Box, runtime: str) -> None:
     container = box.run("cat", stdio=PIPED, runtime=runtime)
     container.close_stdin()

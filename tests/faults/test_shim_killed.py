@@ -345,8 +345,8 @@ async def test_a_zygote_that_cannot_fork_says_so_and_goes_on_when_it_can(world: 
             await world.check_serving(client, "a")
             assert (await client.info()).zygote_pid == zygote
             (controller / "cgroup.procs").write_text(str(zygote))
-            for pid in (narrow / "cgroup.procs").read_text().split():
-                (controller / "cgroup.procs").write_text(pid)
+            for word in (narrow / "cgroup.procs").read_text().split():
+                (controller / "cgroup.procs").write_text(word)
     finally:
         world.kill()
         await eventually_async("the cgroup is empty", lambda: not (narrow / "cgroup.procs").read_text())

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.world import World, get_state, scenario
+from wherry import errors
 from wherry.client.client import Client
 from wherry.model import request as req
 
@@ -48,6 +49,30 @@ async def test_changed_limits_are_there_while_no_daemon_is(world: World) -> None
     world.kill()
     assert Path("/sys/fs/cgroup/memory", cgroup, "memory.limit_in_bytes").read_text().strip() == str(96 << 20)
     assert Path("/sys/fs/cgroup/pids", cgroup, "pids.max").read_text().strip() == "max"
+
+
+#: An update that is seen in part by nobody: where the daemon dies, and whether it is told by then.
+OWN = ("update.recorded", "update.applied", "update.journaled")
+
+
+@pytest.mark.parametrize("point", OWN)
+@scenario
+async def test_an_update_in_which_the_daemon_dies_is_finished_and_told_once(world: World, point: str) -> None:
+    world.start(failpoint=point)
+    async with world.client() as client:
+        with pytest.raises(errors.Unavailable):
+            await _update(world, client)
+    world.join()
+    world.start()
+    async with world.client() as client:
+        found = (await client.service.get(world.ref("a"))).limits
+        assert (found.memory_bytes, found.pids, found.cpu_shares) == (96 << 20, None, 300)
+        assert [event.type for event in await world.events(client)].count("update") == 1
+    world.restart()
+    async with world.client() as client:
+        await client.service.restart(req.StopRequest(id=world.id("a"), timeout=0))
+        assert (await client.service.get(world.ref("a"))).limits == found
+        assert [event.type for event in await world.events(client)].count("update") == 1
 
 
 @scenario

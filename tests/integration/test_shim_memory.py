@@ -7,7 +7,7 @@ import pytest
 from bench import shim_memory
 
 #: kB. Measured 530 and 396 at 50 (docs/decisions/0010-a-child-makes-the-process.md). A call more before the
-#: fork, or a rehearsal that no longer reaches a path, costs hundreds.
+#: first event, or a rehearsal that no longer reaches one, costs up to hundreds.
 MAX_PSS = 650
 MAX_PRIVATE = 500
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import time
 from typing import Any
 
 import grpc
@@ -98,9 +99,25 @@ def test_the_daemon_grows_no_descriptors_by_failures(v0: Client) -> None:
     def count() -> int:
         return len(os.listdir(f"/proc/{v0.daemon.pid}/fd"))
 
-    v0.fail("AddProcess", id="top", pid="e", args=["NoSuchFile"], cwd="/")
-    before = count()
-    for _ in range(10):
+    def fail() -> None:
         v0.fail("AddProcess", id="top", pid="e", args=["NoSuchFile"], cwd="/")
         v0.fail("CreateContainer", id="x", bundlePath=v0.bundle("NoSuchFile"), runtime=v0.runtime)
+
+    begun = time.monotonic()
+    while time.monotonic() - begun < 0.5:  # meanwhile the daemon has begun to watch `top` for kills for memory
+        fail()
+    before = count()
+    for _ in range(10):
+        fail()
     eventually(lambda: count() <= before)
+
+
+def test_bytes_that_are_no_message_are_refused_in_a_sentence(v0: Client) -> None:
+    for rpc in CALLS:
+        call = v0._channel.unary_unary(f"/types.API/{rpc}")
+        with pytest.raises(grpc.RpcError) as caught:
+            call(b"\xff\xff\xff", timeout=10)
+        error: Any = caught.value
+        assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert error.details() == f"cannot read the request: these 3 bytes are no types.{rpc}Request"
+    assert "Traceback" not in v0.daemon.log_text

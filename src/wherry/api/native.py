@@ -36,29 +36,33 @@ def _serialize(message: Any) -> bytes:
     return data
 
 
+def _read(method: methods.Method, data: bytes) -> Any:
+    return convert.from_message(method.request, status.read_message(convert.message_of(method.request), data))
+
+
 def _unary_handler(method: methods.Method, call: Callable[[Any], Any], calls: Calls) -> grpc.RpcMethodHandler[Any, Any]:
-    async def handle(message: Any, context: Any) -> Any:
+    async def handle(data: bytes, context: Any) -> Any:
         try:
             with calls:
-                return convert.to_message(await call(convert.from_message(method.request, message)))
+                return convert.to_message(await call(_read(method, data)))
         except Exception as error:  # noqa: BLE001 - the RPC boundary
             await status.abort(context, error)
 
-    return grpc.unary_unary_rpc_method_handler(handle, convert.message_of(method.request).FromString, _serialize)
+    return grpc.unary_unary_rpc_method_handler(handle, None, _serialize)
 
 
 def _stream_handler(
     method: methods.Method, call: Callable[[Any], AsyncIterator[Any]], calls: Calls
 ) -> grpc.RpcMethodHandler[Any, Any]:
-    async def handle(message: Any, context: Any) -> AsyncIterator[Any]:
+    async def handle(data: bytes, context: Any) -> AsyncIterator[Any]:
         try:
             with calls:
-                async for item in call(convert.from_message(method.request, message)):
+                async for item in call(_read(method, data)):
                     yield convert.to_message(item)
         except Exception as error:  # noqa: BLE001 - the RPC boundary
             await status.abort(context, error)
 
-    return grpc.unary_stream_rpc_method_handler(handle, convert.message_of(method.request).FromString, _serialize)
+    return grpc.unary_stream_rpc_method_handler(handle, None, _serialize)
 
 
 def _attach(

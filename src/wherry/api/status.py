@@ -6,6 +6,7 @@ import logging
 from typing import Any, NoReturn
 
 import grpc
+from google.protobuf import message
 
 from wherry import errors
 from wherry.wire import methods
@@ -14,6 +15,18 @@ _logger = logging.getLogger(__name__)
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 #: Bytes of text in a status. It is one HTTP/2 header: above 8 KiB of all of them a client may refuse the answer.
 MAX_TEXT = 4096
+
+
+def read_message(kind: Any, data: bytes) -> Any:
+    """Return a message of a protobuf class. Raises InvalidArgument for bytes that are none.
+
+    Left to gRPC, such a request is a traceback in the log, and names of Python's classes for the client.
+    """
+    try:
+        return kind.FromString(data)
+    except message.DecodeError:
+        name = kind.DESCRIPTOR.full_name
+        raise errors.InvalidArgument(f"cannot read the request: these {len(data)} bytes are no {name}") from None
 
 
 async def abort(context: Any, error: BaseException) -> NoReturn:

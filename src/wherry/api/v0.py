@@ -363,29 +363,28 @@ _CALLS: dict[str, str] = {
 def handler(api: Api, calls: Calls) -> grpc.GenericRpcHandler:
     """Return the handler of `types.API`."""
     table = {wire: _unary(wire, getattr(api, name), calls) for wire, name in _CALLS.items()}
-    table["Events"] = grpc.unary_stream_rpc_method_handler(
-        _events(api, calls), pb.EventsRequest.FromString, pb.Event.SerializeToString
-    )
+    table["Events"] = grpc.unary_stream_rpc_method_handler(_events(api, calls), None, pb.Event.SerializeToString)
     return grpc.method_handlers_generic_handler(SERVICE, table)
 
 
 def _unary(wire: str, call: Callable[[Any], Coroutine[Any, Any, Any]], calls: Calls) -> grpc.RpcMethodHandler[Any, Any]:
-    async def handle(message: Any, context: Any) -> Any:
+    read = getattr(pb, f"{wire}Request")
+
+    async def handle(data: bytes, context: Any) -> Any:
         try:
             with calls:
-                return await call(message)
+                return await call(status.read_message(read, data))
         except Exception as error:  # noqa: BLE001 - the RPC boundary
             await status.abort(context, error)
 
-    read = getattr(pb, f"{wire}Request").FromString
-    return grpc.unary_unary_rpc_method_handler(handle, read, getattr(pb, f"{wire}Response").SerializeToString)
+    return grpc.unary_unary_rpc_method_handler(handle, None, getattr(pb, f"{wire}Response").SerializeToString)
 
 
-def _events(api: Api, calls: Calls) -> Callable[[pb.EventsRequest, Any], AsyncIterator[pb.Event]]:
-    async def handle(message: pb.EventsRequest, context: Any) -> AsyncIterator[pb.Event]:
+def _events(api: Api, calls: Calls) -> Callable[[bytes, Any], AsyncIterator[pb.Event]]:
+    async def handle(data: bytes, context: Any) -> AsyncIterator[pb.Event]:
         try:
             with calls:
-                async for event in api.events(message, context):
+                async for event in api.events(status.read_message(pb.EventsRequest, data), context):
                     yield event
         except Exception as error:  # noqa: BLE001 - the RPC boundary
             await status.abort(context, error)

@@ -7,7 +7,9 @@ it had reached: the process and its output do not depend on the daemon.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
+import signal
 from collections.abc import Awaitable, Callable
 
 from wherry import errors
@@ -16,9 +18,12 @@ from wherry.cli.parser import say
 from wherry.cli.session import Session
 from wherry.cli.terminal import Detached, Keys, read_size
 from wherry.client.service import Attachment
+from wherry.model import ids
 from wherry.model import request as req
 from wherry.model import status as st
 
+#: Who sends one of these wants the container to end, also one that has no process at the moment.
+ENDING = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGKILL})
 #: Seconds without output after which an ended process is not waited for any longer. The daemon has its own bound.
 DRAIN_SECONDS = 10.0
 
@@ -215,6 +220,14 @@ class Relay:
                 return  # it has just ended
             self._redraws = False
 
+    async def _stop_restarting(self) -> None:
+        target = self.target
+        with contextlib.suppress(errors.FailedPrecondition, errors.NotFound):
+            info = await self.session.service.get(req.ContainerRef(id=target.id, namespace=target.namespace))
+            if target.process == ids.INIT and info.state == "restarting":
+                say(f"{target.id} is waiting for its next start; stopping it")
+                await self.session.service.stop(req.StopRequest(id=target.id, namespace=target.namespace, timeout=0))
+
     async def _forward_signals(self) -> None:
         target = self.target
         while True:
@@ -223,8 +236,9 @@ class Relay:
             try:
                 await self.session.service.kill(request)
             except (errors.FailedPrecondition, errors.NotFound):
-                # It has just ended.
-                continue
+                # It has just ended; or it has no process now, and who wants it to end does not want another one.
+                if number in ENDING:
+                    await self._stop_restarting()
             except errors.Unavailable:
                 self.signals.put_nowait(number)
                 raise

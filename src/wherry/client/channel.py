@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -121,6 +121,7 @@ class Remote:
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._channel = channel
+        self._attached: dict[tuple[str, str, str], list[_Attachment]] = {}
 
     async def _call(self, name: str, request: Any) -> Any:
         method = methods.find(name)
@@ -196,6 +197,11 @@ class Remote:
         return cast("st.ContainerList", await self._call("list", request))
 
     async def close_stdin(self, request: req.ProcessRef) -> req.Empty:
+        # What was written to an attachment may be on its way: the end must not overtake it.
+        for attachment in self._attached.get((request.namespace, request.id, request.process), ()):
+            with contextlib.suppress(errors.FailedPrecondition):
+                await attachment.close_stdin()
+                return req.Empty()
         return cast("req.Empty", await self._call("close_stdin", request))
 
     async def resize(self, request: req.ResizeRequest) -> req.Empty:
@@ -229,13 +235,25 @@ class Remote:
 
         try:
             attachment = _Attachment(await reopen(request.offset), request.offset, reopen)
-            yield attachment
+            with self._listed(request, attachment):
+                yield attachment
             await _leave(attachment.call)
         except grpc.aio.AioRpcError as error:
             raise to_error(error) from None
         finally:
             for call in calls:
                 call.cancel()
+
+    @contextlib.contextmanager
+    def _listed(self, request: req.AttachRequest, attachment: _Attachment) -> Iterator[None]:
+        key = (request.namespace, request.id, request.process)
+        self._attached.setdefault(key, []).append(attachment)
+        try:
+            yield
+        finally:
+            self._attached[key].remove(attachment)
+            if not self._attached[key]:
+                del self._attached[key]
 
     async def _open_attach(self, request: req.AttachRequest) -> Any:
         call: Any = self._channel.stream_stream(

@@ -46,6 +46,14 @@ def read_path(pid: int) -> str:
     return found if found != "/" else ""
 
 
+def path_below(directory: str) -> str:
+    """Return the path of a cgroup's directory below the hierarchy that it is in, "" for one in none."""
+    for hierarchy in hierarchies():
+        if directory.startswith(f"{hierarchy}/"):
+            return directory.removeprefix(str(hierarchy))
+    return ""
+
+
 def _directories(path: str) -> Iterator[Path]:
     relative = path.strip("/")
     if not relative or ".." in relative.split("/"):

@@ -40,7 +40,7 @@ class Prepared:
     is: `disk`, `tmpfs`, or "" for none of ours. `process` is the OCI process, the base of every exec. `root_uid` and
     `root_gid` are container root's ids on the host. `private_pid` tells that the container's processes end with its
     first. `cgroups_path` is an absolute `linux.cgroupsPath` or "". `rootfs` is where users are looked up. `is_plain`
-    tells that nothing is to be done at its end that only a runtime can do (hooks, intelRdt, cgroups of its own choice).
+    tells that nothing is to be done at its end that only a runtime can do (hooks, intelRdt).
     """
 
     bundle: str
@@ -155,7 +155,7 @@ def _take(directory: Path, request: CreateRequest) -> Prepared:
         private_pid=config.is_private_pid(found),
         cgroups_path=cgroups_path,
         rootfs=str(directory / found["root"]["path"]),
-        is_plain=not found.get("hooks") and not linux.get("intelRdt") and bool(cgroups_path),
+        is_plain=not found.get("hooks") and not linux.get("intelRdt"),
     )
 
 

@@ -37,7 +37,7 @@ class Record:
     Of restarts: `restarts` of all time, `attempts` in a row, `restart_at_ns` when the next is due (Unix time),
     `by_hand`: somebody wanted it to end, `wants_restart`: it is to be started again whatever the policy, `end_reason`:
     why we end it, `last_exit`: how it ended the last time. `health` is the last status that was told, or
-    `starting` just before.
+    `starting` just before. `updating` are limits that are being changed, since `updating_at_ns`.
     """
 
     generation: int
@@ -66,6 +66,8 @@ class Record:
     end_reason: str = ""
     last_exit: ExitRecord | None = None
     health: str = ""
+    updating: Limits | None = None
+    updating_at_ns: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

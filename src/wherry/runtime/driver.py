@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from wherry import errors
+from wherry.linux import cgroup
 from wherry.model import frame
 from wherry.runtime import spawn
 
@@ -145,6 +146,23 @@ class Driver:
     def is_known(self) -> bool:
         """Whether this is a runtime of which we know what it keeps, called without options of its own."""
         return Path(self.path).name in KNOWN and not self.args
+
+    def read_cgroup(self, container_id: str) -> tuple[str, bool]:
+        """Return the cgroup that a known runtime has put a container into, and whether it is the same one everywhere.
+
+        From its own state, which stays when the container has ended: crun's `status` has one path, runc's `state.json`
+        a directory for each controller. "" when it is not there.
+        """
+        try:
+            if Path(self.path).name == "crun":
+                path = json.loads((self.root / container_id / "status").read_bytes())["cgroup-path"]
+                return str(path), path.startswith("/")
+            made = json.loads((self.root / container_id / "state.json").read_bytes())["cgroup_paths"]
+            paths = {name: cgroup.path_below(directory) for name, directory in made.items()}
+            best = next((paths[name] for name in ("pids", "freezer", "memory", "") if name in paths), "")
+            return best, set(paths.values()) == {best}
+        except (OSError, ValueError, KeyError, AttributeError, TypeError):
+            return "", False
 
     def forget(self, container_id: str) -> None:
         """Remove what a known runtime keeps of a container that has ended; its cgroup is the caller's. Blocks."""

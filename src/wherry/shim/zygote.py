@@ -146,7 +146,10 @@ class Zygote:
             os._exit(status)
 
     def _read_told(self) -> None:
-        told = os.read(self._told, 4096)
+        try:
+            told = os.read(self._told, 4096)
+        except BlockingIOError:
+            return  # read already, when the end of a short-lived shim was seen in the same turn
         for start in range(0, len(told), creation.PID_BYTES):
             pid = int.from_bytes(told[start : start + creation.PID_BYTES], "big")
             self._spares.discard(pid)
@@ -167,10 +170,7 @@ class Zygote:
                 self._on_spare_end(pid, os.waitstatus_to_exitcode(status))
 
     def _on_spare_end(self, pid: int, status: int) -> None:
-        try:
-            self._read_told()  # it was none any more, perhaps, and a short-lived shim
-        except BlockingIOError:
-            pass
+        self._read_told()  # it was none any more, perhaps, and a short-lived shim
         self._shims.discard(pid)
         if pid not in self._spares:
             return

@@ -105,8 +105,9 @@ async def make(core: Core, live: LiveContainer, process: dict[str, Any]) -> None
 
     In one call of the runtime, unless there is something to do in between.
     """
-    # One that the runtime puts into a cgroup of its own choice must be looked at before it may have ended.
-    runs = live.saved.goal == State.RUNNING.value and bool(live.saved.cgroup) and not update.has_late(live)
+    # A cgroup that a stranger chooses must be looked up before the container may have ended.
+    is_told = bool(live.saved.cgroup) or core.driver(live).is_known
+    runs = live.saved.goal == State.RUNNING.value and is_told and not update.has_late(live)
     init = await _launch(core, live, process, runs=runs)
     if runs:
         await begun(core, live, init)
@@ -117,6 +118,7 @@ async def make(core: Core, live: LiveContainer, process: dict[str, Any]) -> None
 
 async def _launch(core: Core, live: LiveContainer, process: dict[str, Any], *, runs: bool) -> LiveProcess:
     saved = live.saved
+    live.is_released = False
     init = LiveProcess(ids.INIT, process_spec(live, process, saved.request.stdio, False), State.CREATING)
     live.processes[ids.INIT] = init
     init.disk = Process.create(live.disk.process_directory(ids.INIT), init.spec)
@@ -154,21 +156,26 @@ async def begun(core: Core, live: LiveContainer, init: LiveProcess) -> None:
 
 async def _record_creation(core: Core, live: LiveContainer, init: LiveProcess, **fields: Any) -> None:
     is_first = not live.saved.created_at_ns
-    live.save(
-        created_at_ns=live.saved.created_at_ns or time.time_ns(),
-        cgroup=live.saved.cgroup or _find_cgroup(init.pid),
-        **fields,
-    )
+    if not live.saved.cgroup:
+        fields |= find_cgroup(core, live, init)
+    live.save(created_at_ns=live.saved.created_at_ns or time.time_ns(), **fields)
     failpoint.hit("create.saved")
     if is_first:
         await core.emit(live, "create", process="")
     failpoint.hit("create.journaled")
 
 
-def _find_cgroup(pid: int) -> str:
-    """Return the cgroup that a runtime has chosen; "" when it made none, and the process is in ours: we kill in it."""
-    path, own = cgroup.read_path(pid), cgroup.read_path(os.getpid())
-    return "" if f"{own}/".startswith(f"{path}/") else path
+def find_cgroup(core: Core, live: LiveContainer, init: LiveProcess) -> dict[str, Any]:
+    """Return what to save of a cgroup that the runtime has chosen: none when it is one that we are in, too.
+
+    Only a runtime that has put it below the same path everywhere leaves us all that is to be removed.
+    """
+    driver = core.driver(live)
+    path, is_whole = driver.read_cgroup(live.id) if driver.is_known else ("", False)
+    path, own = path or cgroup.read_path(init.pid), cgroup.read_path(os.getpid())
+    if not path or f"{own}/".startswith(f"{path}/"):
+        path = ""
+    return {"cgroup": path, "is_plain": live.saved.is_plain and is_whole and bool(path)}
 
 
 def process_spec(

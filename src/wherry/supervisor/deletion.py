@@ -12,6 +12,7 @@ from wherry.linux import cgroup, proc
 from wherry.model import ids
 from wherry.model.lifecycle import ALIVE, Change, State
 from wherry.runtime import container as containers
+from wherry.runtime.driver import Driver
 from wherry.supervisor import failpoint, kill, oom, restart
 from wherry.supervisor.core import Core
 from wherry.supervisor.live import LiveContainer
@@ -23,16 +24,24 @@ REMOVAL_RETRY = 2.0
 
 
 async def release(core: Core, live: LiveContainer) -> None:
-    """Remove what the OCI runtime keeps of an ended container, and its cgroup."""
+    """Remove what the OCI runtime keeps of an ended container, and its cgroup; done once a run."""
+    if live.is_released:
+        return
     oom.end(live)
-    driver = core.driver(live)
-    if live.saved.is_plain and driver.is_known:
-        await core.thread(driver.forget, live.id)
-    elif live.saved.runtime:
+    driver, saved = core.driver(live), live.saved
+    is_plain = saved.is_plain and bool(saved.cgroup) and driver.is_known
+    if saved.runtime and not is_plain:
         await driver.delete(live.id)
+    await core.thread(_remove_kept, driver if is_plain else None, live)
+    live.is_released = True
+
+
+def _remove_kept(driver: Driver | None, live: LiveContainer) -> None:
+    if driver is not None:
+        driver.forget(live.id)
     if live.saved.cgroup:
         try:
-            await core.thread(cgroup.remove, live.saved.cgroup)
+            cgroup.remove(live.saved.cgroup)
         except OSError as error:
             raise errors.Internal(f"cannot remove cgroup {live.saved.cgroup}: {error.strerror}") from error
 

@@ -127,6 +127,8 @@ class LiveContainer:
         self.made = asyncio.Event()
         self.failure: errors.WherryError | None = None
         self.is_gone = False
+        #: What the runtime kept of the last run is removed.
+        self.is_released = False
         #: An unknown container that was started: its exit is still to be told, when it is removed.
         self.owes_exit = False
         #: Kills for want of memory in the present run; None while nobody looks for them.

@@ -20,7 +20,7 @@ from wherry.model.request import CreateRequest
 from wherry.runtime import container as containers
 from wherry.runtime import removal
 from wherry.runtime.container import Container, Record
-from wherry.supervisor import birth, death, deletion, health, kill, oom, pause, restart, stop
+from wherry.supervisor import birth, death, deletion, health, kill, oom, pause, restart, stop, update
 from wherry.supervisor.core import Core
 from wherry.supervisor.live import LiveContainer, LiveProcess
 
@@ -189,7 +189,8 @@ async def _recover_made(core: Core, live: LiveContainer) -> None:
     if live.state is State.RESTARTING:
         await _recover_execs(core, live)
     if init is not None and await _wait_made(core, init) and not _is_last_run(live, init):
-        live.save(state=State.CREATED.value, created_at_ns=live.saved.created_at_ns or time.time_ns())
+        found = {} if live.saved.cgroup else birth.find_cgroup(core, live, init)
+        live.save(state=State.CREATED.value, created_at_ns=live.saved.created_at_ns or time.time_ns(), **found)
         await _recover_init(core, live, init)
     elif live.state is State.RESTARTING:
         await restart.recover(core, live)
@@ -270,7 +271,9 @@ async def _recover_init(core: Core, live: LiveContainer, init: LiveProcess) -> N
         await core.emit(live, "create", process="")
     init.state = live.state
     init.started_at_ns = saved.started_at_ns
-    if live.state is State.STOPPED or told == "exit":
+    has_ended = live.state is State.STOPPED or told == "exit"
+    await update.recover(core, live, has_ended=has_ended or not init.opened().is_shim_alive())
+    if has_ended:
         await _settle_stopped(core, live, init)
         return
     if live.state is State.CREATED and saved.goal == State.RUNNING.value:

@@ -53,9 +53,10 @@ def count_attempts(saved: Record, record: st.ExitRecord) -> int:
     return 0 if ran >= saved.request.restart.reset_after else saved.attempts
 
 
-def find_delay(policy: RestartPolicy, attempts: int) -> float:
-    """Return the seconds to wait after `attempts` restarts in a row, without what chance adds."""
-    return min(policy.max_delay, policy.delay * policy.factor ** min(attempts, _MAX_EXPONENT))
+def find_delay(policy: RestartPolicy, attempts: int, chance: float = 0.0) -> float:
+    """Return the seconds to wait after `attempts` restarts in a row; `chance`, 0 to 1, adds up to a tenth."""
+    delay = policy.delay * policy.factor ** min(attempts, _MAX_EXPONENT)
+    return min(policy.max_delay, delay * (1 + chance * JITTER))
 
 
 async def conclude(core: Core, live: LiveContainer, record: st.ExitRecord) -> None:
@@ -64,7 +65,7 @@ async def conclude(core: Core, live: LiveContainer, record: st.ExitRecord) -> No
     if live.saved.wants_restart and not live.saved.end_reason:  # asked for by hand
         await _plan(core, live, 0.0, attempts=0, last_exit=record)
     elif is_wanted(live.saved, record, attempts):
-        delay = find_delay(live.saved.request.restart, attempts) * (1 + random.random() * JITTER)
+        delay = find_delay(live.saved.request.restart, attempts, random.random())
         await _plan(core, live, delay, attempts=attempts + 1, last_exit=record)
     else:
         await core.insist(lambda: live.change(Change.EXITED, last_exit=record))
@@ -147,7 +148,7 @@ async def _conclude_failure(core: Core, live: LiveContainer) -> None:
     """Plan the next try after one that made no process, or give up; counted like an end with a failure."""
     policy, attempts = live.saved.request.restart, live.saved.attempts
     if is_wanted(live.saved, st.ExitRecord(status=1), attempts):
-        delay = find_delay(policy, attempts) * (1 + random.random() * JITTER)
+        delay = find_delay(policy, attempts, random.random())
         due = time.time_ns() + int(delay * 1e9)
         await core.insist(lambda: live.change(Change.RESTART, attempts=attempts + 1, restart_at_ns=due))
     else:

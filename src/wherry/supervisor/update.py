@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import re
+import time
 from typing import Any
 
 from wherry import errors
@@ -17,8 +19,11 @@ from wherry.model import ids
 from wherry.model.lifecycle import ALIVE, State
 from wherry.model.request import Limits
 from wherry.oci import limits as rules
+from wherry.supervisor import failpoint
 from wherry.supervisor.core import Core
 from wherry.supervisor.live import LiveContainer
+
+_logger = logging.getLogger(__name__)
 
 #: States in which a container has limits that can be changed.
 _CHANGEABLE = frozenset({State.CREATED, State.RUNNING, State.PAUSED})
@@ -48,9 +53,41 @@ async def update(core: Core, live: LiveContainer, limits: Limits) -> None:
     async with live.lock:
         if live.state not in _CHANGEABLE:
             raise errors.FailedPrecondition(f"cannot update container {live.id}: it is {live.state.value}")
-        await _apply(core, live, limits)
-        live.save(limits=rules.overlay(live.saved.limits, limits))
+        live.save(updating=limits, updating_at_ns=time.time_ns())
+        failpoint.hit("update.recorded")
+        try:
+            await _apply(core, live, limits)
+        except errors.WherryError:
+            live.save(updating=None)
+            raise
+        failpoint.hit("update.applied")
         await core.emit(live, "update", process="")
+        failpoint.hit("update.journaled")
+        _keep(live, limits)
+
+
+def _keep(live: LiveContainer, limits: Limits) -> None:
+    live.save(limits=rules.overlay(live.saved.limits, limits), updating=None)
+
+
+async def recover(core: Core, live: LiveContainer, *, has_ended: bool) -> None:
+    """Finish the update that the daemon was at: what is half in force comes into force, or is given up and logged."""
+    limits = live.saved.updating
+    if limits is None:
+        return
+    if core.journal.find_told(live.saved.generation, "", live.saved.updating_at_ns) == "update":
+        _keep(live, limits)
+        return
+    try:
+        if has_ended or live.state not in _CHANGEABLE:
+            raise errors.FailedPrecondition("it has ended")
+        await _apply(core, live, limits)
+    except errors.WherryError as error:
+        _logger.warning("container %s: an update is given up: %s", live.id, error)
+        live.save(updating=None)
+        return
+    await core.emit(live, "update", process="")
+    _keep(live, limits)
 
 
 async def reapply(core: Core, live: LiveContainer) -> None:
