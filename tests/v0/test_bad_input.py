@@ -114,7 +114,7 @@ def test_the_daemon_grows_no_descriptors_by_failures(v0: Client) -> None:
 
 def test_bytes_that_are_no_message_are_refused_in_a_sentence(v0: Client) -> None:
     for rpc in CALLS:
-        call = v0._channel.unary_unary(f"/types.API/{rpc}")
+        call: Any = v0._channel.unary_unary(f"/types.API/{rpc}")
         with pytest.raises(grpc.RpcError) as caught:
             call(b"\xff\xff\xff", timeout=10)
         error: Any = caught.value
