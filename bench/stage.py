@@ -52,6 +52,10 @@ class Stage:
             self.remark("tools/host.sh could not set up everything")
         # Short: the path of a unix socket has at most 107 bytes.
         self.directory = Path(tempfile.mkdtemp(prefix=f"{self.tag}-", dir="/tmp"))
+        # Where everybody's state is by default: /run, which is a tmpfs.
+        self._volatile = self.make_directory("run")
+        libc.mount("tmpfs", str(self._volatile), "tmpfs", 0, "mode=711")
+        self.stack.callback(libc.umount, str(self._volatile), libc.MNT_DETACH)
         # ctr leaves directories behind.
         os.environ["TMPDIR"] = str(self.make_directory("tmp"))
         return self
@@ -102,10 +106,10 @@ class Stage:
         self._count += 1
         return f"{self.tag}-{self._count}"
 
-    def make_directory(self, name: str) -> Path:
-        """Make a directory below that of the run and return it."""
+    def make_directory(self, name: str, *, volatile: bool = False) -> Path:
+        """Make a directory below that of the run and return it; `volatile`: on a tmpfs."""
         self._count += 1
-        path = self.directory / f"{name}{self._count}"
+        path = (self._volatile if volatile else self.directory) / f"{name}{self._count}"
         path.mkdir()
         return path
 

@@ -6,6 +6,7 @@ the parts sum up to the whole exactly; work beside the way that is waited for co
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import time
@@ -25,22 +26,18 @@ from wherry.model import request as req
 
 NAME = "trace"
 _API = (
-    ("client, wire, daemon: until the shim is forked", "shim fork"),
-    ("shim: directory, streams, mounts, until it runs the runtime", "create exec"),
-    ("runtime: create", "create exit"),
-    ("shim, daemon: created, told and saved, until start is run", "start exec"),
-    ("runtime: start, until the program's first instruction", "program exec"),
+    ("client, wire, daemon: until a shim's child has the request", "spare fork"),
+    ("shim's child: directory, streams, mounts, until it runs the runtime", "runtime exec"),
+    ("runtime: until the program's first instruction", "program exec"),
     ("the program itself", "program exit"),
-    ("shim: exit record, output, its own end", "shim exit"),
-    ("daemon: exit told and journaled, until delete is run", "delete exec"),
-    ("runtime: delete", "delete exit"),
-    ("daemon, wire, client: cgroup and directories gone, answered", "end"),
+    ("runtime and shim's child end; shim: exit record, output, its own end", "shim exit"),
+    ("daemon, wire, client: exit told, all removed, answered", "end"),
 )
 _COMMAND = (
     ("command: until Python is executed", "command exec"),
-    ("command: Python, imports, connection; daemon: until the shim is forked", "shim fork"),
+    ("command: Python, imports, connection; daemon: until a shim's child has the request", "spare fork"),
     *_API[1:-1],
-    ("daemon: cgroup and directories gone; command: its end", "end"),
+    ("daemon: exit told, all removed; command: its end", "end"),
 )
 
 
@@ -152,7 +149,7 @@ def _trace_api(world: World, watch: Watch, name: str) -> dict[str, float]:
     zygote = daemon.call(daemon.client.info()).zygote_pid
     watch.take()
     begin, end = daemon.call(once())
-    marks = find_marks(watch.take(), zygote, daemon.pid)
+    marks = find_marks(watch.take(), zygote, {daemon.pid, os.getpid()})
     return {"begin": begin, **marks, "end": end}
 
 
@@ -169,43 +166,37 @@ def _trace_command(world: World, watch: Watch, name: str) -> dict[str, float]:
         raise UnusableError(f"{argv[0]} run ended with {status}")
     events = watch.take()
     loaded = _last(events, "exec", {command.pid})
-    return {"begin": begin, "command exec": loaded, **find_marks(events, zygote, daemon.pid), "end": end}
-
-
-def find_marks(events: Iterable[Event], zygote: int, daemon: int) -> dict[str, float]:
-    """Return when what happened for the one container of these events. Raises UnusableError when something is missing.
-
-    Everything is found by who forked whom: the shim from the zygote, the runtime from the shim and the daemon.
-    """
-    listed = sorted(events, key=lambda event: event.time)
-    forks = {event.pid: event for event in listed if event.kind == "fork"}
-    shims = [pid for pid, event in forks.items() if event.parent == zygote]
-    if len(shims) != 1:
-        raise UnusableError(f"{len(shims)} shims were forked for one container")
-    shim = shims[0]
-    [create, *_] = [pid for pid, event in forks.items() if event.parent == shim] or [0]
-    execs = [event.pid for event in listed if event.kind == "exec" and _parent(forks, event.pid) == daemon]
-    # crun executes itself once more: the first exec of each counts.
-    calls = list(dict.fromkeys(execs))
-    if not create or len(calls) < 2:
-        raise UnusableError("the calls of the runtime were not all seen")
-    below = {pid for pid in forks if _descends(forks, pid, create)} - {create}
-    program = _find_program(listed, below)
     return {
-        "shim fork": forks[shim].time,
-        "create exec": _first(listed, "exec", {create}),
-        "create exit": _first(listed, "exit", {create}),
-        "start exec": _first(listed, "exec", {calls[0]}),
-        "program exec": _last(listed, "exec", {program}),
-        "program exit": _first(listed, "exit", {program}),
-        "shim exit": _first(listed, "exit", {shim}),
-        "delete exec": _first(listed, "exec", {calls[1]}),
-        "delete exit": _first(listed, "exit", {calls[1]}),
+        "begin": begin,
+        "command exec": loaded,
+        **find_marks(events, zygote, {daemon.pid, os.getpid(), command.pid}),
+        "end": end,
     }
 
 
-def _parent(forks: Mapping[int, Event], pid: int) -> int:
-    return forks[pid].parent if pid in forks else 0
+def find_marks(events: Iterable[Event], zygote: int, others: set[int]) -> dict[str, float]:
+    """Return when what happened for the one container of these events. Raises UnusableError when something is missing.
+
+    A shim and the child that makes its process are there before the request: the zygote forks the next when they have
+    one. The runtime is what somebody else has forked than the zygote and `others`.
+    """
+    listed = sorted(events, key=lambda event: event.time)
+    forks = {event.pid: event for event in listed if event.kind == "fork"}
+    spares = [event for event in forks.values() if event.parent == zygote]
+    runtimes = [pid for pid, event in forks.items() if event.parent not in {zygote, *others, *forks}]
+    # The shim's child ends first, the shim last.
+    ended = [event for event in listed if event.kind == "exit" and event.pid not in {*forks, *others}]
+    if not spares or len(runtimes) != 1 or len(ended) < 2:
+        raise UnusableError(f"{len(spares)} forks of shims, {len(runtimes)} runtimes and {len(ended)} ends were seen")
+    below = {pid for pid in forks if _descends(forks, pid, runtimes[0])} - {runtimes[0]}
+    program = _find_program(listed, below)
+    return {
+        "spare fork": spares[0].time,
+        "runtime exec": _first(listed, "exec", {runtimes[0]}),
+        "program exec": _last(listed, "exec", {program}),
+        "program exit": _first(listed, "exit", {program}),
+        "shim exit": ended[-1].time,
+    }
 
 
 def _descends(forks: Mapping[int, Event], pid: int, ancestor: int) -> bool:
@@ -217,7 +208,7 @@ def _descends(forks: Mapping[int, Event], pid: int, ancestor: int) -> bool:
 
 
 def _find_program(events: Iterable[Event], below: set[int]) -> int:
-    """The container's program is the last thing that a process made by `runtime create` executes."""
+    """The container's program is the last thing that a process made by the runtime executes."""
     execs = [event for event in events if event.kind == "exec" and event.pid in below]
     if not execs:
         raise UnusableError("the kernel told no exec of the container's program")

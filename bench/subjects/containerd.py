@@ -18,7 +18,7 @@ _START = 30.0
 _CONFIG = """\
 version = 2
 root = "{work}/root"
-state = "{work}/state"
+state = "{state}"
 disabled_plugins = [{disabled}]
 [grpc]
 address = "{work}/sock"
@@ -46,7 +46,9 @@ class Containerd:
         self._stage = stage
         self.work = stage.make_directory("ctrd")
         disabled = ", ".join(f'"{name}"' for name in _DISABLED)
-        (self.work / "config.toml").write_text(_CONFIG.format(work=self.work, disabled=disabled))
+        (self.work / "config.toml").write_text(
+            _CONFIG.format(work=self.work, state=stage.make_directory("ctrd", volatile=True), disabled=disabled)
+        )
         made = not _FIXED.exists()
         _FIXED.mkdir(exist_ok=True)
         if made:

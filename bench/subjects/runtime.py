@@ -20,7 +20,7 @@ class Runtime:
         if not self.path:
             raise UnusableError(f"{name} is not on PATH")
         self._stage = stage
-        self.root = stage.make_directory(name)
+        self.root = stage.make_directory(name, volatile=True)
         self.ids: list[str] = []
 
     def _argv(self, *arguments: str) -> list[str]:

@@ -32,7 +32,7 @@ class Daemon:
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
         self.work = stage.make_directory("wd")
-        self.state_dir = self.work / "state"
+        self.state_dir = stage.make_directory("wd", volatile=True)
         self.socket_path = self.state_dir / "wherry.sock"
         self.environment = {**os.environ, "WHERRY_ADDRESS": f"unix://{self.socket_path}"}
         self._runner = asyncio.Runner()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import time
 from typing import Any
 
 import grpc
@@ -103,9 +102,7 @@ def test_the_daemon_grows_no_descriptors_by_failures(v0: Client) -> None:
         v0.fail("AddProcess", id="top", pid="e", args=["NoSuchFile"], cwd="/")
         v0.fail("CreateContainer", id="x", bundlePath=v0.bundle("NoSuchFile"), runtime=v0.runtime)
 
-    begun = time.monotonic()
-    while time.monotonic() - begun < 0.5:  # meanwhile the daemon has begun to watch `top` for kills for memory
-        fail()
+    fail()
     before = count()
     for _ in range(10):
         fail()

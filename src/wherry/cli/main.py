@@ -10,6 +10,8 @@ import argparse
 import os
 import sys
 from collections.abc import Coroutine, Sequence
+from types import ModuleType
+from typing import cast
 
 from wherry import __version__, errors
 from wherry.cli import command, exits
@@ -22,6 +24,8 @@ _CARRIES_STATUS = frozenset({"run", "exec", "attach"})
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (default: this process's) and return the exit code."""
     hold_descriptors()
+    # asyncio takes what it can get, and that is a twentieth of a short command; none of ours speaks TLS.
+    sys.modules.setdefault("ssl", cast("ModuleType", None))
     try:
         status = _read_and_run(sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()

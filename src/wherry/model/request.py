@@ -6,9 +6,10 @@ Field names are those of `wire/wherry_v1.proto`; `wire/convert.py` maps one to t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from wherry.model import ids
+from wherry.model.value import dataclass
 
 
 def _no_map() -> Mapping[str, str]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from wherry.model.request import CreateRequest, Limits
+from wherry.model.value import dataclass
 
 
 def _no_map() -> Mapping[str, str]:

@@ -20,8 +20,6 @@ _logger = logging.getLogger(__name__)
 
 #: Seconds between looks at the counter after a notice: version 1 tells of a kill before it is counted.
 _DELAYS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
-#: Seconds from the beginning to the first look.
-_ARMING = 0.1
 #: Seconds between two events of a container at least: what is killed meanwhile is in the next count. One that has a
 #: worker killed in a loop must not push everybody else's events out of the journal.
 _SPACING = 0.1
@@ -33,7 +31,6 @@ class Watch:
     def __init__(self, told: int) -> None:
         self.told = told
         self.lock = asyncio.Lock()
-        self.timer: asyncio.TimerHandle | None = None
         self.notices: oom.Notices | None = None
         #: Looks since the last notice.
         self.looks = 0
@@ -45,11 +42,6 @@ def begin(core: Core, live: LiveContainer) -> None:
     if live.oom is not None or not live.saved.cgroup or live.state not in ALIVE:
         return
     watch = live.oom = Watch(_find_told(core, live))
-    # Later: most containers that end soon never need it, and no kill is missed, since they are counted.
-    watch.timer = asyncio.get_running_loop().call_later(_ARMING, _arm, core, live, watch)
-
-
-def _arm(core: Core, live: LiveContainer, watch: Watch) -> None:
     try:
         watch.notices = oom.open_notices(live.saved.cgroup)
     except OSError as error:
@@ -78,8 +70,6 @@ def end(live: LiveContainer) -> None:
     watch, live.oom = live.oom, None
     if watch is None:
         return
-    if watch.timer is not None:
-        watch.timer.cancel()
     if watch.notices is not None:
         asyncio.get_running_loop().remove_reader(watch.notices.fd)
         watch.notices.close()
