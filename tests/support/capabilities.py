@@ -15,6 +15,8 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+from bench.kernel import Watch
+from bench.stage import UnusableError
 from tests.support import rootfs
 
 CGROUP = Path("/sys/fs/cgroup")
@@ -130,6 +132,17 @@ def _criu() -> None:
     _run("criu", "check")
 
 
+def _procevents() -> None:
+    try:
+        with Watch() as watch:
+            pid = os.posix_spawn("/bin/true", ["/bin/true"], {})
+            os.waitpid(pid, 0)
+            if not any(event.pid == pid for event in watch.take()):
+                raise Missing("the kernel's process connector told nothing of a fork")
+    except UnusableError as error:
+        raise Missing(str(error)) from None
+
+
 PROBES: dict[str, Callable[[], None]] = {
     "root": _root,
     "mountns": _mountns,
@@ -143,6 +156,7 @@ PROBES: dict[str, Callable[[], None]] = {
     "runc": _runc,
     "runtime": _runtime,
     "criu": _criu,
+    "procevents": _procevents,
 }
 
 
