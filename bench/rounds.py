@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import select
 import subprocess
 import tempfile
 import time
@@ -75,17 +77,30 @@ def run(argv: Sequence[str], *, stdout: int = subprocess.DEVNULL, env: Mapping[s
     # A file for its errors: a pipe would have to be read by us meanwhile, which costs what is measured.
     with tempfile.TemporaryFile() as errors:
         try:
-            done = subprocess.run(
-                argv, stdin=subprocess.DEVNULL, stdout=stdout, stderr=errors, timeout=TIMEOUT, env=env, check=False
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
+            process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=stdout, stderr=errors, env=env)
+        except OSError as error:
             raise UnusableError(f"{argv[0]}: {error}") from None
-        if done.returncode != 0:
+        with process:
+            text = process.stdout.read() if process.stdout else b""
+            _wait(process)
+        if process.returncode != 0:
             errors.seek(0)
             words = errors.read()[-2000:].decode(errors="replace").strip().splitlines()
-            text = words[-1] if words else "no reason given"
-            raise UnusableError(f"{' '.join(argv)[:200]} ended with {done.returncode}: {text}")
-    return done.stdout.decode(errors="replace") if done.stdout else ""
+            reason = words[-1] if words else "no reason given"
+            raise UnusableError(f"{' '.join(argv)[:200]} ended with {process.returncode}: {reason}")
+    return text.decode(errors="replace")
+
+
+def _wait(process: subprocess.Popen[bytes]) -> None:
+    # Not Popen.wait with a timeout: it sleeps up to 50 ms between two looks, and so would be what is measured.
+    handle = os.pidfd_open(process.pid)
+    try:
+        if not select.select([handle], [], [], TIMEOUT)[0]:
+            process.kill()
+            raise UnusableError(f"{process.args!r} did not end within {TIMEOUT:g} s")
+    finally:
+        os.close(handle)
+    process.wait()
 
 
 def timed(work: Callable[[], object]) -> float:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     Usage = struct_rusage
 
+#: Seconds for a child of the runtime's to end behind it.
+LEAVE = 0.1
 #: More than an exit record has.
 RESERVED = 512
 
@@ -165,15 +167,16 @@ def wait_end(pid: int, timeout: float) -> bool:
 
 
 def reap_others(kept: int) -> None:
-    """Reap our children that have ended, but for one."""
+    """Reap our children but for one: what the runtime has left has ended, or is about to."""
+    me = os.getpid()
+    # An exiting process has lost its children before it can be reaped, so each is waited for; one that stays is not.
     try:
-        while True:
-            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            if ended is None or ended.si_pid == kept:
-                return
-            os.waitpid(ended.si_pid, 0)
-    except ChildProcessError:
-        return
+        children = read_file(f"/proc/{me}/task/{me}/children")
+    except OSError:
+        return  # a kernel without CONFIG_PROC_CHILDREN: the shim reaps them
+    for word in children.split():
+        if int(word) != kept and wait_end(int(word), LEAVE):
+            os.waitpid(int(word), 0)
 
 
 def write_starttime(pid: int) -> None:
