@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from bench import chart, levels, machine, measurements, peers, report, result, table
@@ -23,14 +24,14 @@ def main() -> int:
     wanted = [item for item in measurements.ALL if not options.names or item.name in options.names]
     level = levels.QUICK if options.quick else levels.FULL if options.full else levels.DEFAULT
     try:
-        found = _run(wanted, level)
+        found = _run(wanted, level, lambda so_far: _write(so_far, options.out, options.json))
     except KeyboardInterrupt:
         print("bench: interrupted; everything started is gone", file=sys.stderr)
         return 130
     except UnusableError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
-    _write(found, options.out, options.json or options.out / "result.json")
+    print("\n".join(f"remark: {text}" for text in found.remarks))
     return 0 if found.rows else 1
 
 
@@ -57,8 +58,12 @@ def _parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _run(wanted: list[measurements.Measurement], level: levels.Level) -> result.Result:
+def _run(
+    wanted: list[measurements.Measurement], level: levels.Level, keep: Callable[[result.Result], None]
+) -> result.Result:
+    """Measure; what there is after each measurement is kept, so that a run that is ended leaves what it had."""
     rows: list[result.Row] = []
+    so_far = result.Result()
     with Stage(level) as stage:
         peers.install(stage)
         described = machine.describe()
@@ -75,17 +80,18 @@ def _run(wanted: list[measurements.Measurement], level: levels.Level) -> result.
             stage.say(f"{item.name} took {time.monotonic() - start:.0f} s")
             table.show(item.title, found)
             rows.extend(found)
-        return result.Result(machine=described, level=level.name, rows=tuple(rows), remarks=tuple(stage.remarks))
+            so_far = result.Result(machine=described, level=level.name, rows=tuple(rows), remarks=tuple(stage.remarks))
+            keep(so_far)
+    return so_far
 
 
-def _write(found: result.Result, out: Path, json_path: Path) -> None:
+def _write(found: result.Result, out: Path, json_path: Path | None) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    json_path.write_text(result.format_json(found))
+    (json_path or out / "result.json").write_text(result.format_json(found))
     for item in measurements.ALL:
         for name, text in chart.draw_all(item.name, result.of_measurement(found.rows, item.name)).items():
             (out / name).write_text(text)
-    print("\n".join(f"remark: {text}" for text in found.remarks))
-    print(f"written: {json_path} and charts in {out}", flush=True)
+    print(f"written: result and charts in {out}", flush=True)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ the parts sum up to the whole exactly; work beside the way that is waited for co
 
 from __future__ import annotations
 
-import os
 import statistics
 import subprocess
 import time
@@ -19,7 +18,7 @@ from bench.figures import summarize
 from bench.kernel import Event, Watch
 from bench.result import Row, make_rows
 from bench.rounds import run, take_turns
-from bench.stage import UnusableError
+from bench.stage import UnusableError, find_descendants
 from bench.subjects.wherryd import cycle
 from bench.subjects.world import World
 from wherry.model import request as req
@@ -147,9 +146,10 @@ def _trace_api(world: World, watch: Watch, name: str) -> dict[str, float]:
         return begin, time.monotonic()
 
     zygote = daemon.call(daemon.client.info()).zygote_pid
+    spares = find_descendants(zygote)
     watch.take()
     begin, end = daemon.call(once())
-    marks = find_marks(watch.take(), zygote, {daemon.pid, os.getpid()})
+    marks = find_marks(watch.take(), zygote, spares)
     return {"begin": begin, **marks, "end": end}
 
 
@@ -157,6 +157,7 @@ def _trace_command(world: World, watch: Watch, name: str) -> dict[str, float]:
     daemon = world.daemon
     argv = daemon.run_argv(name, f"bundle:{world.bundles.get('true')}")
     zygote = daemon.call(daemon.client.info()).zygote_pid
+    spares = find_descendants(zygote)
     watch.take()
     begin = time.monotonic()
     command = subprocess.Popen(argv, env=daemon.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
@@ -169,29 +170,29 @@ def _trace_command(world: World, watch: Watch, name: str) -> dict[str, float]:
     return {
         "begin": begin,
         "command exec": loaded,
-        **find_marks(events, zygote, {daemon.pid, os.getpid(), command.pid}),
+        **find_marks(events, zygote, spares),
         "end": end,
     }
 
 
-def find_marks(events: Iterable[Event], zygote: int, others: set[int]) -> dict[str, float]:
+def find_marks(events: Iterable[Event], zygote: int, spares: set[int]) -> dict[str, float]:
     """Return when what happened for the one container of these events. Raises UnusableError when something is missing.
 
-    A shim and the child that makes its process are there before the request: the zygote forks the next when they have
-    one. The runtime is what somebody else has forked than the zygote and `others`.
+    A shim and the child that makes its process are among the `spares` that were there before the request: the zygote
+    forks the next when they have one. The runtime is what one of them has forked.
     """
     listed = sorted(events, key=lambda event: event.time)
     forks = {event.pid: event for event in listed if event.kind == "fork"}
-    spares = [event for event in forks.values() if event.parent == zygote]
-    runtimes = [pid for pid, event in forks.items() if event.parent not in {zygote, *others, *forks}]
+    new = [event for event in forks.values() if event.parent == zygote]
+    runtimes = [pid for pid, event in forks.items() if event.parent in spares]
     # The shim's child ends first, the shim last.
-    ended = [event for event in listed if event.kind == "exit" and event.pid not in {*forks, *others}]
-    if not spares or len(runtimes) != 1 or len(ended) < 2:
-        raise UnusableError(f"{len(spares)} forks of shims, {len(runtimes)} runtimes and {len(ended)} ends were seen")
+    ended = [event for event in listed if event.kind == "exit" and event.pid in spares]
+    if not new or len(runtimes) != 1 or len(ended) != 2:
+        raise UnusableError(f"{len(new)} forks of shims, {len(runtimes)} runtimes and {len(ended)} ends were seen")
     below = {pid for pid in forks if _descends(forks, pid, runtimes[0])} - {runtimes[0]}
     program = _find_program(listed, below)
     return {
-        "spare fork": spares[0].time,
+        "spare fork": new[0].time,
         "runtime exec": _first(listed, "exec", {runtimes[0]}),
         "program exec": _last(listed, "exec", {program}),
         "program exit": _first(listed, "exit", {program}),
