@@ -22,8 +22,11 @@ from bench.stage import UnusableError, find_descendants
 from bench.subjects.wherryd import cycle
 from bench.subjects.world import World
 from wherry.model import request as req
+from wherry.shim.zygote import SPARES
 
 NAME = "trace"
+#: Seconds for the zygote to replace a spare shim.
+_SPARES_TIMEOUT = 5.0
 _API = (
     ("client, wire, daemon: until a shim's child has the request", "spare fork"),
     ("shim's child: directory, streams, mounts, until it runs the runtime", "runtime exec"),
@@ -146,7 +149,7 @@ def _trace_api(world: World, watch: Watch, name: str) -> dict[str, float]:
         return begin, time.monotonic()
 
     zygote = daemon.call(daemon.client.info()).zygote_pid
-    spares = find_descendants(zygote)
+    spares = _find_spares(zygote)
     watch.take()
     begin, end = daemon.call(once())
     marks = find_marks(watch.take(), zygote, spares)
@@ -157,7 +160,7 @@ def _trace_command(world: World, watch: Watch, name: str) -> dict[str, float]:
     daemon = world.daemon
     argv = daemon.run_argv(name, f"bundle:{world.bundles.get('true')}")
     zygote = daemon.call(daemon.client.info()).zygote_pid
-    spares = find_descendants(zygote)
+    spares = _find_spares(zygote)
     watch.take()
     begin = time.monotonic()
     command = subprocess.Popen(argv, env=daemon.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
@@ -173,6 +176,16 @@ def _trace_command(world: World, watch: Watch, name: str) -> dict[str, float]:
         **find_marks(events, zygote, spares),
         "end": end,
     }
+
+
+def _find_spares(zygote: int) -> set[int]:
+    """Return the spare shims and the child of each, once all of them are there."""
+    deadline = time.monotonic() + _SPARES_TIMEOUT
+    while len(found := find_descendants(zygote)) != 2 * SPARES:
+        if time.monotonic() > deadline:
+            raise UnusableError(f"{len(found)} processes wait below the zygote, not {2 * SPARES}")
+        time.sleep(0.001)
+    return found
 
 
 def find_marks(events: Iterable[Event], zygote: int, spares: set[int]) -> dict[str, float]:

@@ -19,8 +19,8 @@ from wherry import __version__, errors
 from wherry.cli import command, exits
 from wherry.cli.parser import Parser, add_connection, say
 
-#: Objects made between two collections of garbage. Imports make many and leave none: with the interpreter's own number, a
-#: tenth of a short command is spent on looking for it.
+#: Objects made between two collections of garbage. Imports make many and leave none: with the interpreter's own number,
+#: a tenth of a short command is spent on looking for it.
 _GC_THRESHOLD = 50_000
 #: Commands whose exit code is a container's: their own misuse must not look like one.
 _CARRIES_STATUS = frozenset({"run", "exec", "attach"})
