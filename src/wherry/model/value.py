@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 T = TypeVar("T")
 
+_MISSING = dataclasses.MISSING
+
 if TYPE_CHECKING:
     from dataclasses import dataclass as dataclass  # noqa: PLC0414 - for whoever imports it from here
 else:
@@ -36,16 +38,13 @@ def _default(item: dataclasses.Field[Any]) -> tuple[Any, Any]:
 
 
 def _init(self: Any, /, **given: Any) -> None:
-    put = object.__setattr__
+    put, take = object.__setattr__, given.pop
     for name, (default, factory) in self._defaults.items():
-        if name in given:
-            value = given.pop(name)
-        elif default is not dataclasses.MISSING:
-            value = default
-        elif factory is not dataclasses.MISSING:
+        value = take(name, default)
+        if value is _MISSING:
+            if factory is _MISSING:
+                raise TypeError(f"{type(self).__name__} needs {name!r}")
             value = factory()
-        else:
-            raise TypeError(f"{type(self).__name__} needs {name!r}")
         put(self, name, value)
     if given:
         raise TypeError(f"{type(self).__name__} has no {next(iter(given))!r}")

@@ -37,6 +37,7 @@ class LiveProcess:
         self.started_at_ns = 0
         self.exit: st.ExitRecord | None = None
         self.settled = asyncio.Event()
+        self._stdio: tuple[dict[str, Any], req.Stdio] | None = None
         self._hung_up = False
         self._limit: asyncio.Timeout | None = None
         self._grace = 0.0
@@ -71,10 +72,13 @@ class LiveProcess:
     @property
     def stdio(self) -> req.Stdio:
         """How the process's streams are carried."""
-        try:
-            return codec.from_plain(req.Stdio, self.extra.get("stdio", {}))
-        except ValueError:
-            return req.Stdio(mode="null")
+        if self._stdio is None or self._stdio[0] is not self.spec:
+            try:
+                found = codec.from_plain(req.Stdio, self.extra.get("stdio", {}))
+            except ValueError:
+                found = req.Stdio(mode="null")
+            self._stdio = (self.spec, found)
+        return self._stdio[1]
 
     def opened(self) -> Process:
         """Return the directory of a process that has one. Raises FailedPrecondition while it is being made."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
@@ -32,21 +32,21 @@ def to_message(value: Any) -> Any:
 
 
 def _fill(message: Any, value: Any) -> None:
-    for field in dataclasses.fields(value):
-        item = getattr(value, field.name)
-        if item is None:
+    for name, unsaid in _writing(typing.cast("Any", type(value))):
+        item = getattr(value, name)
+        if item is unsaid or item is None:
             continue
         try:
-            _fill_field(message, field.name, item)
+            _fill_field(message, name, item)
         except (AttributeError, ValueError, TypeError, OverflowError) as error:
             if isinstance(error, ValueError | OverflowError):
                 raise errors.InvalidArgument(
-                    f"{field.name} of {type(value).__name__} does not fit the protocol: {error}"
+                    f"{name} of {type(value).__name__} does not fit the protocol: {error}"
                 ) from error
-            hint = codec.hints_of(typing.cast("Any", type(value)))[field.name]
+            hint = codec.hints_of(typing.cast("Any", type(value)))[name]
             wanted = str(hint) if typing.get_origin(hint) else hint.__name__
             raise errors.InvalidArgument(
-                f"{field.name} of {type(value).__name__} does not fit the protocol: {repr(item)[:100]}, not {wanted}"
+                f"{name} of {type(value).__name__} does not fit the protocol: {repr(item)[:100]}, not {wanted}"
             ) from error
 
 
@@ -73,32 +73,62 @@ def _extend(target: Any, items: typing.Sequence[Any]) -> None:
 
 def from_message(cls: type[T], message: Any) -> T:
     """Return the `cls` of a message. A field with presence that is not set takes the default of the model."""
-    values: dict[str, Any] = {}
-    for name, hint, has_presence in _plan(typing.cast("Any", cls)):
-        if has_presence and not message.HasField(name):
-            continue
-        item = getattr(message, name)
-        if dataclasses.is_dataclass(hint):
-            values[name] = from_message(typing.cast("Any", hint), item)
-        elif typing.get_origin(hint) is tuple:
-            part = typing.get_args(hint)[0]
-            values[name] = tuple(_read_item(part, one) for one in item)
-        elif typing.get_origin(hint) is Mapping:
-            values[name] = dict(item)
-        else:
-            values[name] = item
-    if values.get("namespace") == "" and cls.__name__.endswith(("Request", "Ref")) and cls.__name__ != "ListRequest":
+    zeros, maps, readers = _reading(typing.cast("Any", cls))
+    values = dict(zeros)
+    for name in maps:
+        values[name] = {}  # nobody else's
+    for field, item in message.ListFields():  # a fraction of all: most of what could be said is not
+        name = field.name
+        if name in readers:
+            values[name] = readers[name](item)
+    is_list = cls.__name__.startswith("List")  # for which "" is every namespace
+    if values.get("namespace") == "" and cls.__name__.endswith(("Request", "Ref")) and not is_list:
         del values["namespace"]  # proto3 has no other way to leave it to us
     return cls(**values)
 
 
-def _read_item(hint: Any, item: Any) -> Any:
-    return from_message(typing.cast("type[Any]", hint), item) if dataclasses.is_dataclass(hint) else item
+@functools.cache
+def _writing(cls: Any) -> tuple[tuple[str, Any], ...]:
+    """Return each field of `cls`, and the value that need not be said: the default, if a reader takes that anyway."""
+    fields: Mapping[str, Any] = message_of(cls).DESCRIPTOR.fields_by_name
+    found = []
+    for field in dataclasses.fields(cls):
+        default = field.default
+        is_known = fields[field.name].has_presence or not default
+        found.append((field.name, default if is_known else dataclasses.MISSING))
+    return tuple(found)
 
 
 @functools.cache
-def _plan(cls: Any) -> tuple[tuple[str, Any, bool], ...]:
-    descriptor = message_of(cls).DESCRIPTOR
+def _reading(cls: Any) -> tuple[dict[str, Any], list[str], dict[str, Callable[[Any], Any]]]:
+    """Return what the fields of `cls` are that a message cannot leave unset, its maps, and how to read what is set."""
+    fields: Mapping[str, Any] = message_of(cls).DESCRIPTOR.fields_by_name
     hints = codec.hints_of(cls)
-    names = [field.name for field in dataclasses.fields(typing.cast("Any", cls))]
-    return tuple((name, hints[name], descriptor.fields_by_name[name].has_presence) for name in names)
+    zeros: dict[str, Any] = {}
+    maps = []
+    readers: dict[str, Callable[[Any], Any]] = {}
+    for name in (field.name for field in dataclasses.fields(cls)):
+        hint: Any = hints[name]
+        origin = typing.get_origin(hint)
+        if origin is tuple:
+            part: Any = typing.get_args(hint)[0]
+            zeros[name] = ()
+            readers[name] = functools.partial(_read_items, part) if dataclasses.is_dataclass(part) else tuple
+        elif origin is Mapping:
+            maps.append(name)
+            readers[name] = dict
+        elif dataclasses.is_dataclass(hint):
+            readers[name] = functools.partial(from_message, typing.cast("Any", hint))
+        else:
+            readers[name] = _same
+            if not fields[name].has_presence:
+                zeros[name] = fields[name].default_value
+    return zeros, maps, readers
+
+
+def _read_items(part: Any, items: typing.Iterable[Any]) -> tuple[Any, ...]:
+    return tuple([from_message(part, item) for item in items])
+
+
+def _same(item: Any) -> Any:
+    return item
