@@ -73,7 +73,7 @@ def test_wheel_has_types_protos_licence_and_both_programs(wheel: Path) -> None:
         description = archive.read(metadata).decode()
     assert {"wherry/py.typed", *PROTOS, "wherry/wire/wherry_v1_pb2.pyi", "wherry/shim/__main__.py"} <= names
     assert any(name.endswith("licenses/LICENSE") for name in names)
-    assert dict(parser["console_scripts"]) == {"wherry": "wherry.cli.main:main", "wherryd": "wherry.daemon.main:main"}
+    assert dict(parser["console_scripts"]) == {"wherry": "wherry.cli.main:enter", "wherryd": "wherry.daemon.main:main"}
     assert f"\nVersion: {wherry.__version__}\n" in description
     assert "\nRequires-Python: >=3.11\n" in description
 
