@@ -204,7 +204,7 @@ class World:
 
     def cli_argv(self, *words: str) -> list[str]:
         """Return a command line of wherry."""
-        return [sys.executable, "-m", "wherry.cli.main", *words]
+        return [sys.executable, "-m", "wherry.cli", *words]
 
     def cli(self, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run one command to its end."""
