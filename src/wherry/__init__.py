@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # the same names for type checkers
     from wherry.client.service import Attachment as Attachment
     from wherry.client.sync import Sync as Sync
     from wherry.embed.supervise import supervise as supervise
+    from wherry.model.checkpoint import CheckpointInfo as CheckpointInfo
     from wherry.model.request import HealthCheck as HealthCheck
     from wherry.model.request import Limits as Limits
     from wherry.model.request import Mount as Mount
@@ -60,6 +61,7 @@ _VALUES = {
         "Info",
     ),
     "stats": ("Stats",),
+    "checkpoint": ("CheckpointInfo",),
 }
 
 for _module, _names in _VALUES.items():

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import wherry
-from tests.faults import test_health, test_restarts, test_update_kept
+from tests.faults import test_checkpoints, test_health, test_restarts, test_update_kept
 from tests.faults.world import World, get_state, is_alive, scenario
 from wherry import errors
 from wherry.client.client import Client
@@ -80,7 +80,9 @@ def test_no_failpoint_is_forgotten() -> None:
     hits = [
         name for path in source.rglob("*.py") for name in re.findall(r'failpoint\.hit\("([^"]*)"\)', path.read_text())
     ]
-    assert sorted(hits) == sorted([*POINTS, *test_health.OWN, *test_restarts.OWN, *test_update_kept.OWN])
+    assert sorted(hits) == sorted(
+        [*POINTS, *test_health.OWN, *test_restarts.OWN, *test_update_kept.OWN, *test_checkpoints.OWN]
+    )
 
 
 @pytest.mark.parametrize(("point", "runtime"), CASES)

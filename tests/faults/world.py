@@ -348,6 +348,10 @@ def check_journal(events: Sequence[st.Event]) -> None:
             del ends[event.generation]  # only what has ended is started again
             runs[event.generation] += 1
             continue
+        if event.type == "restore":  # also of a container that is deleted: of a new generation, then
+            if ends.pop(event.generation, None) is not None:
+                runs[event.generation] += 1
+            continue
         if event.type == "oom":  # once for each growth of the count, which every run begins anew
             run = event.generation, runs[event.generation]
             assert event.count > kills[run], f"told already: {event}"
@@ -355,7 +359,7 @@ def check_journal(events: Sequence[st.Event]) -> None:
             assert event.generation not in ends, f"after the exit of init: {event}"
             if not is_first:
                 continue
-        if event.type not in ("pause", "resume", "update", "health"):  # as often as one likes
+        if event.type not in ("pause", "resume", "update", "health", "checkpoint"):  # as often as one likes
             told[event.generation, event.process, runs[event.generation]].append(event.type)
         if event.type == "exit" and event.process == "init":
             ends[event.generation] = event.seq

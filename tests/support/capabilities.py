@@ -18,6 +18,7 @@ from pathlib import Path
 from bench.kernel import Watch
 from bench.stage import UnusableError
 from tests.support import rootfs
+from wherry.runtime import criu
 
 CGROUP = Path("/sys/fs/cgroup")
 _TIMEOUT = 30.0
@@ -129,7 +130,8 @@ def _busybox() -> None:
 
 
 def _criu() -> None:
-    _run("criu", "check")
+    found = shutil.which("criu") or criu.FALLBACK
+    _run(found if os.path.exists(found) else "criu", "check")
 
 
 def _procevents() -> None:

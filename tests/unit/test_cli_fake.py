@@ -17,6 +17,7 @@ from wherry import errors
 from wherry.cli import main
 from wherry.client.client import Client
 from wherry.client.service import Service
+from wherry.model import checkpoint as cp
 from wherry.model import request as req
 from wherry.model import status as st
 from wherry.model.stats import CpuStats, MemoryStats, Stats
@@ -221,6 +222,38 @@ class FakeService:
             zygote_pid=2,
             runtimes=(st.RuntimeInfo(name="crun", path="/usr/bin/crun", version="1.8.1", default=True),),
         )
+
+    async def checkpoint(self, request: cp.CheckpointRequest) -> cp.CheckpointInfo:
+        self._note("checkpoint", request)
+        return self._make_checkpoint(request.id, request.name)
+
+    def _make_checkpoint(self, id: str, name: str) -> cp.CheckpointInfo:
+        info = self._find(id)
+        return cp.CheckpointInfo(
+            id=id, namespace="default", name=name, generation=info.generation, created_at_ns=NOW_NS
+        )
+
+    async def list_checkpoints(self, request: cp.ListCheckpointsRequest) -> cp.CheckpointList:
+        self._note("list_checkpoints", request)
+        return cp.CheckpointList(checkpoints=tuple(self._make_checkpoint(id, "cp") for id in self.containers))
+
+    async def get_checkpoint(self, request: cp.CheckpointRef) -> cp.CheckpointInfo:
+        self._note("get_checkpoint", request)
+        return self._make_checkpoint(request.id, request.name)
+
+    async def delete_checkpoint(self, request: cp.CheckpointRef) -> req.Empty:
+        self._note("delete_checkpoint", request)
+        return req.Empty()
+
+    async def restore(self, request: cp.CheckpointRef) -> st.ContainerInfo:
+        self._note("restore", request)
+        return self._set(request.id, state="running")
+
+    async def clone(self, request: cp.CloneRequest) -> st.ContainerList:
+        self._note("clone", request)
+        for id in request.new_ids:
+            self.add(id)
+        return st.ContainerList(containers=tuple(self.containers[id] for id in request.new_ids))
 
     async def logs(self, request: req.LogsRequest) -> AsyncIterator[st.LogChunk]:
         self._note("logs", request)

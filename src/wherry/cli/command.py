@@ -24,7 +24,8 @@ class Command(NamedTuple):
     trailing: bool = False
 
 
-#: Name, module in `wherry.cli.commands` (its `COMMANDS` holds the Command), and what `wherry --help` says.
+#: Name (one or two words), module in `wherry.cli.commands` (its `COMMANDS` holds the Command), and what `wherry --help`
+#: says.
 INDEX: dict[str, tuple[str, str]] = {
     "run": ("run", "create and start a container, and carry its output"),
     "create": ("run", "create a container without starting it"),
@@ -42,6 +43,12 @@ INDEX: dict[str, tuple[str, str]] = {
     "kill": ("lifecycle", "send a signal"),
     "wait": ("lifecycle", "wait for containers to end and print their status"),
     "rm": ("lifecycle", "delete containers that have ended"),
+    "checkpoint create": ("checkpoint", "write down a running container"),
+    "checkpoint list": ("checkpoint", "list checkpoints"),
+    "checkpoint inspect": ("checkpoint", "show all that is known of a checkpoint"),
+    "checkpoint rm": ("checkpoint", "delete checkpoints"),
+    "restore": ("checkpoint", "let a container go on where a checkpoint was written"),
+    "clone": ("checkpoint", "make containers that go on from a checkpoint, or a running one"),
     "stats": ("stats", "show what containers use"),
     "top": ("top", "watch what containers use"),
     "processes": ("processes", "list the processes in a container"),

@@ -122,7 +122,7 @@ def _dispatch(words: Sequence[str]) -> int:
         top.print_help(sys.stderr)
         return exits.MISUSED
     if name not in command.INDEX:
-        top.error(f"{name!r} is not a command")
+        name, rest = _find_second(top, name, rest)
     chosen = _load(name)
     parser = chosen.make_parser(f"wherry {name}")
     if name in _CARRIES_STATUS:
@@ -134,6 +134,24 @@ def _dispatch(words: Sequence[str]) -> int:
     else:
         args = parser.parse_args(rest)
     return _run(chosen, parser, args, general)
+
+
+def _find_second(top: Parser, name: str, rest: list[str]) -> tuple[str, list[str]]:
+    """Return the command of two words that `name` and what follows make, and the words behind it."""
+    group = {
+        key.partition(" ")[2]: summary for key, (_, summary) in command.INDEX.items() if key.startswith(f"{name} ")
+    }
+    if not group:
+        top.error(f"{name!r} is not a command")
+    if rest[:1] in (["-h"], ["--help"]):
+        width = max(map(len, group))
+        print(f"usage: wherry {name} COMMAND ...\n\ncommands:")
+        print("\n".join(f"  {key.ljust(width)}  {summary}" for key, summary in group.items()))
+        raise SystemExit(0)
+    if not rest or rest[0] not in group:
+        given = f"{rest[0]!r} is not one of" if rest else "one of these is missing:"
+        top.error(f"wherry {name}: {given} {', '.join(group)}")
+    return f"{name} {rest[0]}", rest[1:]
 
 
 def _load(name: str) -> command.Command:

@@ -13,6 +13,7 @@ import grpc
 import grpc.aio
 
 from wherry import errors
+from wherry.model import checkpoint as cp
 from wherry.model import request as req
 from wherry.model import status as st
 from wherry.model.stats import Stats
@@ -212,6 +213,24 @@ class Remote:
 
     async def info(self, request: req.Empty) -> st.Info:
         return cast("st.Info", await self._call("info", request))
+
+    async def checkpoint(self, request: cp.CheckpointRequest) -> cp.CheckpointInfo:
+        return cast("cp.CheckpointInfo", await self._call("checkpoint", request))
+
+    async def list_checkpoints(self, request: cp.ListCheckpointsRequest) -> cp.CheckpointList:
+        return cast("cp.CheckpointList", await self._call("list_checkpoints", request))
+
+    async def get_checkpoint(self, request: cp.CheckpointRef) -> cp.CheckpointInfo:
+        return cast("cp.CheckpointInfo", await self._call("get_checkpoint", request))
+
+    async def delete_checkpoint(self, request: cp.CheckpointRef) -> req.Empty:
+        return cast("req.Empty", await self._call("delete_checkpoint", request))
+
+    async def restore(self, request: cp.CheckpointRef) -> st.ContainerInfo:
+        return cast("st.ContainerInfo", await self._call("restore", request))
+
+    async def clone(self, request: cp.CloneRequest) -> st.ContainerList:
+        return cast("st.ContainerList", await self._call("clone", request))
 
     async def stats(self, request: req.StatsRequest) -> Stats:
         return cast("Stats", await self._call("stats", request))

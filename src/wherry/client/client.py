@@ -8,6 +8,7 @@ from typing import Any
 from wherry import errors
 from wherry.client.container import Container, format_env
 from wherry.client.service import Service
+from wherry.model import checkpoint as cp
 from wherry.model import ids
 from wherry.model import request as req
 from wherry.model import status as st
@@ -69,6 +70,11 @@ class Client:
         """Return what is known of every container, oldest first."""
         namespace = "" if all_namespaces else self.namespace
         return (await self.service.list(req.ListRequest(namespace=namespace, labels=labels or {}))).containers
+
+    async def checkpoints(self, *, all_namespaces: bool = False) -> tuple[cp.CheckpointInfo, ...]:
+        """Return the checkpoints of all containers, those that are deleted included, oldest first."""
+        request = cp.ListCheckpointsRequest(namespace="" if all_namespaces else self.namespace)
+        return (await self.service.list_checkpoints(request)).checkpoints
 
     def events(self, *, after: int = -1, follow: bool = True, filters: Sequence[str] = ()) -> AsyncIterator[st.Event]:
         """Yield events above sequence number `after` (-1: new ones only), then follow.

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 
 from wherry.client.service import Attachment, Service
+from wherry.model import checkpoint as cp
 from wherry.model import ids
 from wherry.model import request as req
 from wherry.model import signals as signal_names
@@ -154,6 +155,66 @@ class Container(Process):
         """Yield what the container uses every `interval` seconds, until it ends."""
         request = req.StatsRequest(id=self.container_id, namespace=self.namespace, interval=interval)
         return self._service.watch_stats(request)
+
+    async def checkpoint(
+        self,
+        name: str,
+        *,
+        exit: bool = False,
+        tcp: bool = False,
+        unix_sockets: bool = False,
+        shell: bool = False,
+        empty_ns: Sequence[str] = (),
+        pre_copy: int = 0,
+    ) -> cp.CheckpointInfo:
+        """Write the running container down as `name`; it goes on, or with `exit` ends.
+
+        The options are those of `wherry.model.checkpoint.CheckpointRequest`. Raises FailedPrecondition, with the
+        reason, when it does not run or cannot be written down; then nothing is left and it goes on.
+        """
+        return await self._service.checkpoint(
+            cp.CheckpointRequest(
+                id=self.container_id,
+                namespace=self.namespace,
+                name=name,
+                exit=exit,
+                tcp=tcp,
+                unix_sockets=unix_sockets,
+                shell=shell,
+                empty_ns=tuple(empty_ns),
+                pre_copy=pre_copy,
+            )
+        )
+
+    async def checkpoints(self) -> tuple[cp.CheckpointInfo, ...]:
+        """Return the checkpoints of this id, oldest first."""
+        request = cp.ListCheckpointsRequest(id=self.container_id, namespace=self.namespace)
+        return (await self._service.list_checkpoints(request)).checkpoints
+
+    async def delete_checkpoint(self, name: str) -> None:
+        """Delete a checkpoint. Raises NotFound."""
+        await self._service.delete_checkpoint(self._checkpoint_ref(name))
+
+    def _checkpoint_ref(self, name: str) -> cp.CheckpointRef:
+        return cp.CheckpointRef(id=self.container_id, namespace=self.namespace, name=name)
+
+    async def restore(self, name: str) -> st.ContainerInfo:
+        """Let the container, which has ended or is deleted, go on where the checkpoint `name` was written.
+
+        Raises NotFound, and FailedPrecondition while it runs or when criu cannot do it.
+        """
+        return await self._service.restore(self._checkpoint_ref(name))
+
+    async def clone(self, *new_ids: str, checkpoint: str = "") -> list[Container]:
+        """Return new containers that go on from a checkpoint, or from this container as it runs now: all, or none.
+
+        Raises AlreadyExists for an id that is taken, and what `checkpoint` and `restore` raise.
+        """
+        request = cp.CloneRequest(
+            id=self.container_id, namespace=self.namespace, name=checkpoint, new_ids=tuple(new_ids)
+        )
+        made = (await self._service.clone(request)).containers
+        return [Container(self._service, info.namespace, info.id) for info in made]
 
     async def delete(self, *, force: bool = False) -> None:
         """Delete the ended container; `force` kills it first. Raises FailedPrecondition while it runs."""

@@ -227,6 +227,15 @@ class SyncContainer(SyncProcess):
     processes = _method(Container.processes)
     stats = _method(Container.stats)
     watch_stats = _stream(Container.watch_stats)
+    checkpoint = _method(Container.checkpoint)
+    checkpoints = _method(Container.checkpoints)
+    delete_checkpoint = _method(Container.delete_checkpoint)
+    restore = _method(Container.restore)
+
+    def clone(self, *new_ids: str, checkpoint: str = "") -> list[SyncContainer]:
+        """Return new containers that go on from a checkpoint, or from this one; as `wherry.Container.clone`."""
+        made = self._loop.call(self._inner.clone(*new_ids, checkpoint=checkpoint))
+        return [SyncContainer(self._loop, clone) for clone in made]
 
     def exec(self, *args: str, **options: Any) -> SyncProcess:
         """Start a further process in the running container; options and errors as of `wherry.Container.exec`."""
@@ -237,6 +246,7 @@ class Sync(_Face[Client]):
     """A client without `await`: `with wherry.Sync() as client`, arguments as of `wherry.connect`."""
 
     containers = _method(Client.containers)
+    checkpoints = _method(Client.checkpoints)
     version = _method(Client.version)
     info = _method(Client.info)
     events = _stream(Client.events)

@@ -35,6 +35,9 @@ KEYS: dict[str, Key] = {
     "concurrency": Key(10, int, "creations and execs under way at once", low=1),
     "start-timeout": Key(30.0, float, "seconds a runtime may take to create or start a process", low=0.1),
     "event-retention": Key(100_000, int, "events kept at least", low=1),
+    "criu": Key(
+        "", str, "criu for checkpoints, a path that ends in /criu (default: the first on PATH that works here)"
+    ),
     "log-level": Key("info", str, "least level that is logged", choices=("debug", "info", "warning", "error")),
     "log-format": Key("text", str, "form of the log on standard error", choices=("text", "json")),
     "metrics-address": Key("", str, "HOST:PORT for Prometheus metrics over HTTP (default: none)"),

@@ -70,6 +70,7 @@ async def _run(settings: config.Config) -> None:
             concurrency=settings["concurrency"],
             start_timeout=settings["start-timeout"],
             event_retention=settings["event-retention"],
+            criu=settings["criu"],
         )
     )
     socket = settings.socket

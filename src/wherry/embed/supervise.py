@@ -24,6 +24,7 @@ async def supervise(
     concurrency: int = 10,
     start_timeout: float = 30.0,
     event_retention: int = 100_000,
+    criu: str = "",
 ) -> AsyncIterator[Client]:
     """Supervise containers in the running event loop: `async with wherry.supervise(...) as client`.
 
@@ -40,6 +41,7 @@ async def supervise(
         concurrency=concurrency,
         start_timeout=start_timeout,
         event_retention=event_retention,
+        criu=criu,
     )
     supervisor = Supervisor(settings)
     await supervisor.open()

@@ -27,6 +27,7 @@ MNT_DETACH = 0x2
 CLONE_FS = 0x00000200
 CLONE_FILES = 0x00000400
 CLONE_NEWNS = 0x00020000
+CLONE_NEWNET = 0x40000000
 # linux/prctl.h
 PR_SET_PDEATHSIG = 1
 PR_SET_NAME = 15
@@ -61,6 +62,18 @@ def umount(target: str, flags: int = 0) -> None:
 def unshare(flags: int) -> None:
     """Leave namespaces as unshare(2); `flags` are CLONE_* bits."""
     if _libc.unshare(flags) != 0:
+        raise _error()
+
+
+def sync_filesystem(fd: int) -> None:
+    """Write the filesystem of `fd` back to its disk (syncfs(2))."""
+    if _libc.syncfs(fd) != 0:
+        raise _error()
+
+
+def setns(fd: int, kind: int) -> None:
+    """Enter the namespace of `fd`, of the `kind` CLONE_NEW* (setns(2))."""
+    if _libc.setns(fd, kind) != 0:
         raise _error()
 
 

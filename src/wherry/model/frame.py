@@ -10,6 +10,8 @@ VERSION = 1
 #: Largest request. A SEQPACKET packet must fit the socket's send buffer, 212992 bytes by default (unix(7)).
 MAX_BYTES = 65536
 #: Stands for the path of the console socket in `argv`; only the shim knows it.
+#: The descriptor by which a runtime that restores a container has the network namespace that its shim has made.
+NETWORK_FD = 100
 CONSOLE = "@console"
 #: Separates the parts of one mount inside its field.
 PART = "\x1f"

@@ -19,6 +19,8 @@ class State(Enum):
     RUNNING = "running"
     PAUSING = "pausing"
     PAUSED = "paused"
+    #: Its processes are being written down; it runs on, or stands still.
+    CHECKPOINTING = "checkpointing"
     STOPPING = "stopping"
     STOPPED = "stopped"
     #: Ended, and to be started again when its time has come.
@@ -38,6 +40,8 @@ class Change(Enum):
     PAUSED = "paused"
     PAUSE_FAILED = "pause-failed"
     RESUMED = "resumed"
+    CHECKPOINT = "checkpoint"
+    CHECKPOINTED = "checkpointed"
     STOP = "stop"
     EXITED = "exited"
     RESTART = "restart"
@@ -61,6 +65,9 @@ CONTAINER: dict[tuple[State, Change], State] = {
     (_S.PAUSED, _C.RESUMED): _S.RUNNING,
     (_S.PAUSED, _C.STOP): _S.STOPPING,
     (_S.PAUSED, _C.EXITED): _S.STOPPED,
+    (_S.RUNNING, _C.CHECKPOINT): _S.CHECKPOINTING,
+    (_S.CHECKPOINTING, _C.CHECKPOINTED): _S.RUNNING,
+    (_S.CHECKPOINTING, _C.EXITED): _S.STOPPED,
     (_S.STOPPING, _C.STOP): _S.STOPPING,
     (_S.STOPPING, _C.EXITED): _S.STOPPED,
     (_S.STOPPING, _C.RESTART): _S.RESTARTING,
@@ -81,7 +88,7 @@ EXEC: dict[tuple[State, Change], State] = {
 }
 
 #: States in which the container has a process.
-ALIVE = frozenset({_S.CREATED, _S.RUNNING, _S.PAUSING, _S.PAUSED, _S.STOPPING})
+ALIVE = frozenset({_S.CREATED, _S.RUNNING, _S.PAUSING, _S.PAUSED, _S.CHECKPOINTING, _S.STOPPING})
 #: States that no process follows unless somebody asks for one.
 AT_REST = frozenset({_S.STOPPED, _S.DELETING, _S.UNKNOWN})
 
@@ -100,6 +107,7 @@ def _verb(change: Change) -> str:
         Change.CREATED: "create",
         Change.RESUMED: "resume",
         Change.EXITED: "record the exit of",
+        Change.CHECKPOINTED: "let go on",
         Change.RESTART: "start",
     }
     return verbs.get(change, change.value)

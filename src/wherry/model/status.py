@@ -18,8 +18,8 @@ class ExitRecord:
     """How a process ended, as its shim wrote it to `exit.json`.
 
     `status` is the exit code, or 128 + `signal`. `reason` is "" for an ordinary end, `oom`, `timeout`, `ttl`,
-    `unhealthy`, `shim-lost` or `unknown`. CPU times in microseconds and `max_rss_bytes` are those of wait4(2).
-    `dropped_bytes` could not be logged.
+    `unhealthy`, `checkpoint`, `shim-lost` or `unknown`. CPU times in microseconds and `max_rss_bytes` are those of
+    wait4(2). `dropped_bytes` could not be logged.
     """
 
     status: int
@@ -146,7 +146,10 @@ class Output:
     dropped_bytes: int = 0
 
 
-EVENT_TYPES = ("create", "start", "pause", "resume", "update", "health", "oom", "exit", "restart", "delete")
+EVENT_TYPES = (
+    *("create", "restore", "start", "pause", "resume", "update", "checkpoint", "health", "oom", "exit", "restart"),
+    "delete",
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -154,9 +157,9 @@ class Event:
     """Something that happened, with a sequence number that never repeats.
 
     `type` is one of EVENT_TYPES; `process` is `init` or an exec's id; `pid` the host's, `status`, `signal` and `reason`
-    those of the exit record. The `reason` of `health` is the new status, that of a `restart` which no policy wanted is
-    `by-hand`; `count` numbers the restarts of the container, and says of an `oom` how many processes have been killed
-    for memory since the start.
+    those of the exit record. The `reason` of `health` is the new status, that of `checkpoint` and `restore` the
+    checkpoint's name, that of a `restart` which no policy wanted `by-hand`; `count` numbers the restarts of the
+    container, and says of an `oom` how many processes have been killed for memory since the start.
     """
 
     seq: int

@@ -38,6 +38,9 @@ class Record:
     `by_hand`: somebody wanted it to end, `wants_restart`: it is to be started again whatever the policy, `end_reason`:
     why we end it, `last_exit`: how it ended the last time. `health` is the last status that was told, or
     `starting` just before. `updating` are limits that are being changed, since `updating_at_ns`.
+
+    Of checkpoints: `checkpointing` is the name of the one that is being written; `checkpoint`, as ID/NAME, the one that
+    the present run goes on from, or the next one is to.
     """
 
     generation: int
@@ -68,6 +71,8 @@ class Record:
     health: str = ""
     updating: Limits | None = None
     updating_at_ns: int = 0
+    checkpointing: str = ""
+    checkpoint: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -100,6 +100,17 @@ class Driver:
         no_pivot = ["--no-pivot"] if self.no_pivot else []
         return self._argv(process / "log.json", *verb, *no_pivot, *files, container_id)
 
+    def checkpoint_argv(self, container_id: str, image: Path, work: Path, options: Sequence[str]) -> list[str]:
+        """Return the command that has criu write a container's processes to `image`, its logs to `work`."""
+        files = ["--image-path", str(image), "--work-path", str(work)]
+        return self._argv(work / "log.json", "checkpoint", *files, *options, container_id)
+
+    def restore_argv(
+        self, container_id: str, bundle: str, process: Path, options: Sequence[str], *, terminal: bool = False
+    ) -> list[str]:
+        """Return the command that has criu make a container's processes from an image, which `options` name."""
+        return self._creating(["restore", "--detach", *options], container_id, bundle, process, terminal)
+
     def exec_argv(self, container_id: str, process: Path, *, terminal: bool = False) -> list[str]:
         """Return the command that starts a further process from `process`/process.json.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from wherry import errors
@@ -52,19 +52,22 @@ class _Output:
         os.close(self.fd)
 
 
-async def run(argv: Sequence[str], *, timeout: float) -> Result:
-    """Run a program to its end, at most `timeout` seconds, with /dev/null as stdin.
+async def run(
+    argv: Sequence[str], *, timeout: float | None, env: Mapping[str, str] | None = None, is_spared: bool = False
+) -> Result:
+    """Run a program to its end, at most `timeout` seconds, with /dev/null as stdin; `env` is added to our environment.
 
+    `is_spared`: if the wait is cancelled the program goes on.
     Raises NotFound or PermissionDenied when it cannot be executed, DeadlineExceeded after killing its process group.
     """
     ours, theirs = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     output = _Output(ours)
     try:
         try:
-            pid = start(argv, {1: theirs, 2: theirs})
+            pid = start(argv, {1: theirs, 2: theirs}, env)
         finally:
             os.close(theirs)
-        status = await _wait(pid, timeout)
+        status = await _wait(pid, timeout, is_spared)
     except TimeoutError as error:
         raise errors.DeadlineExceeded(f"cannot run {argv[0]}: it did not end within {timeout:g} s") from error
     finally:
@@ -78,8 +81,10 @@ def resolve(waited: asyncio.Future[None]) -> None:
         waited.set_result(None)
 
 
-def start(argv: Sequence[str], streams: dict[int, int]) -> int:
+def start(argv: Sequence[str], streams: dict[int, int], env: Mapping[str, str] | None = None) -> int:
     """Start a program in a process group of its own and return its pid; `streams` maps its descriptors to ours.
+
+    `env` is added to our environment.
 
     The caller waits for it, and takes it out of `owned` then.
     """
@@ -90,8 +95,9 @@ def start(argv: Sequence[str], streams: dict[int, int]) -> int:
     try:
         # vfork inside: nothing of this large process is copied. Every other descriptor is close-on-exec (PEP 446).
         # Python ignores these two, and an ignored signal would stay so in the container.
+        environment = {**os.environ, **env} if env else os.environ
         pid = os.posix_spawn(
-            argv[0], list(argv), os.environ, file_actions=null + given, setpgroup=0, setsigdef=_IGNORED
+            argv[0], list(argv), environment, file_actions=null + given, setpgroup=0, setsigdef=_IGNORED
         )
         owned.add(pid)
         return pid
@@ -103,8 +109,8 @@ def start(argv: Sequence[str], streams: dict[int, int]) -> int:
         raise errors.FailedPrecondition(f"cannot execute {argv[0]}: {error.strerror}") from error
 
 
-async def _wait(pid: int, timeout: float) -> int:
-    """Wait for the end of our child and reap it; whatever ends the wait early kills its process group first."""
+async def _wait(pid: int, timeout: float | None, is_spared: bool) -> int:
+    """Wait for the end of our child and reap it; what ends the wait early kills its process group unless spared."""
     loop = asyncio.get_running_loop()
     pidfd = os.pidfd_open(pid)
     ended: asyncio.Future[None] = loop.create_future()
@@ -113,6 +119,9 @@ async def _wait(pid: int, timeout: float) -> int:
         async with asyncio.timeout(timeout):
             await ended
     except BaseException:
+        if is_spared:
+            loop.add_reader(pidfd, _reap, pid, pidfd)
+            raise
         _kill(pid)
         if not pidfds.wait(pidfd, KILL_TIMEOUT):
             loop.add_reader(pidfd, _reap, pid, pidfd)  # in a state in which it cannot die yet: nobody waits for that

@@ -8,10 +8,12 @@ Nothing may be imported here after the fork: the package on disk may be another 
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import signal
 import socket
+import struct
 import time
 
 from wherry.linux import libc
@@ -30,6 +32,9 @@ FDS_PER_REQUEST = 2
 MAX_FD = 1 << 20
 #: Bytes of the number in which the zygote is told which shim has taken a request.
 PID_BYTES = 4
+
+# linux/sockios.h, net/if.h
+_SIOCSIFFLAGS, _IFF_UP = 0x8914, 1
 
 _argument_area = (0, 0)
 
@@ -155,6 +160,25 @@ def _cause_of(error: BaseException) -> str:
     return str(error)
 
 
+def _open_network() -> None:
+    """Open a new network namespace with nothing but its loopback interface up, for a runtime to inherit.
+
+    criu joins it: those that it makes itself for runc have nothing up, not even for the sockets that it makes in them.
+    """
+    own = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    libc.unshare(libc.CLONE_NEWNET)
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            # struct ifreq (netdevice(7)): the name, then the flags.
+            fcntl.ioctl(sock, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", _IFF_UP))
+        new = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        os.dup2(new, frame.NETWORK_FD, inheritable=True)
+        os.close(new)
+    finally:
+        libc.setns(own, libc.CLONE_NEWNET)
+        os.close(own)
+
+
 class Creation:
     """One process that is being made. The current directory becomes the process's."""
 
@@ -190,7 +214,11 @@ class Creation:
         # Through /proc, since the path of a long id does not fit sun_path, and the runtime changes its directory.
         console = f"/proc/{os.getpid()}/cwd/{stdio.CONSOLE}"
         argv = [console if item == frame.CONSOLE else item for item in job["argv"]]
-        self._runtime = record.spawn(argv, self._streams.stdio.child)
+        if job.get("network") == ["1"]:
+            _open_network()
+        self._runtime = record.spawn(argv, self._streams.stdio.child, job.get("env", []))
+        if job.get("network") == ["1"]:
+            os.close(frame.NETWORK_FD)
         self._streams.stdio.close_child()
         status = self._wait_runtime()
         shared.epoll.unregister(self._wake.fd)

@@ -105,8 +105,11 @@ def tell(fd: int, line: str) -> None:
         pass
 
 
-def spawn(argv: list[str], streams: list[int]) -> int:
-    """Start a program in a process group of its own, with `streams` as 0, 1 and 2; it dies with this shim."""
+def spawn(argv: list[str], streams: list[int], env: list[str]) -> int:
+    """Start a program in a process group of its own, with `streams` as 0, 1 and 2; it dies with this shim.
+
+    `env` are NAME=VALUE to add to our environment.
+    """
     shim = os.getpid()
     pid = os.fork()
     if pid:
@@ -122,7 +125,7 @@ def spawn(argv: list[str], streams: list[int]) -> int:
         signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
         for number, fd in enumerate(streams):
             os.dup2(fd, number)
-        os.execv(argv[0], argv)
+        os.execve(argv[0], argv, {**os.environ, **dict([item.split("=", 1) for item in env])})
     except OSError as error:
         write_words(f"cannot execute {argv[0]}: {error.strerror}")
     finally:

@@ -190,7 +190,7 @@ class Shim:
         if self._is_init and sweep:
             self._phase = "sweeping"
             self._deadline = time.monotonic() + SWEEP
-            self._sweeper = record.spawn(sweep, [])
+            self._sweeper = record.spawn(sweep, [], [])
         else:
             self._drain()
 

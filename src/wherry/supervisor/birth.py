@@ -18,7 +18,7 @@ from wherry.oci import bundle
 from wherry.runtime import driver as drivers
 from wherry.runtime import log
 from wherry.runtime.process import Process
-from wherry.supervisor import death, deletion, failpoint, health, kill, oom, update
+from wherry.supervisor import death, deletion, failpoint, health, kill, oom, restoration, update
 from wherry.supervisor.core import Core
 from wherry.supervisor.live import EXTRA, LiveContainer, LiveProcess
 
@@ -58,7 +58,7 @@ def name_error(what: str, error: Exception) -> errors.WherryError:
 
 async def _create(core: Core, live: LiveContainer) -> None:
     request = live.saved.request
-    runtime = await core.runtimes.resolve(request.runtime)
+    runtime = live.saved.runtime or await core.runtimes.resolve(request.runtime)
     hidden = (core.settings.state_dir, core.settings.root_dir, *DEFAULT_DIRS)
     prepared = await core.thread(_prepare, live, hidden)
     _check_cgroup(core, live, prepared.cgroups_path)
@@ -75,6 +75,7 @@ async def _create(core: Core, live: LiveContainer) -> None:
         is_plain=prepared.is_plain,
     )
     failpoint.hit("create.prepared")
+    await restoration.fill(core, live)
     await make(core, live, prepared.process)
 
 
@@ -103,14 +104,15 @@ def _prepare(live: LiveContainer, hidden: Sequence[Path]) -> bundle.Prepared:
 async def make(core: Core, live: LiveContainer, process: dict[str, Any]) -> None:
     """Make the container's own process from the OCI `process`, for the first time or again; let it run if it is to.
 
-    In one call of the runtime, unless there is something to do in between.
+    In one call of the runtime, unless there is something to do in between. What goes on from a checkpoint runs at once.
     """
     # A cgroup that a stranger chooses must be looked up before the container may have ended.
     is_told = bool(live.saved.cgroup) or core.driver(live).is_known
     runs = live.saved.goal == State.RUNNING.value and is_told and not update.has_late(live)
     init = await _launch(core, live, process, runs=runs)
-    if runs:
+    if runs or live.saved.checkpoint:
         await begun(core, live, init)
+        await restoration.begun(core, live)
     else:
         await update.reapply(core, live)
         await created(core, live, init)
@@ -126,12 +128,18 @@ async def _launch(core: Core, live: LiveContainer, process: dict[str, Any], *, r
     fields = _job(core, live, init)
     fields["mount"] = list(saved.mounts)
     driver, terminal = core.driver(live), bool(init.spec.get("terminal"))
-    argv = driver.run_argv if runs else driver.create_argv
-    fields["argv"] = argv(live.id, saved.bundle, init.disk.directory, terminal=terminal)
+    if saved.checkpoint:
+        fields |= await restoration.find_fields(core, live, init)
+    else:
+        argv = driver.run_argv if runs else driver.create_argv
+        fields["argv"] = argv(live.id, saved.bundle, init.disk.directory, terminal=terminal)
     if not saved.private_pid:
         fields["sweep"] = driver.kill_all_argv(live.id)
     driver.root.mkdir(mode=0o700, exist_ok=True)
-    init.pid = await _spawn(core, live, init, fields, f"create container {live.id}")
+    try:
+        init.pid = await _spawn(core, live, init, fields, f"create container {live.id}")
+    except errors.WherryError as error:
+        raise restoration.name_failure(core, live, error) if saved.checkpoint else error from None
     failpoint.hit("create.spawned")
     return init
 
@@ -162,6 +170,8 @@ async def _record_creation(core: Core, live: LiveContainer, init: LiveProcess, *
     failpoint.hit("create.saved")
     if is_first:
         await core.emit(live, "create", process="")
+        if live.saved.checkpoint:
+            await restoration.tell(core, live)
     failpoint.hit("create.journaled")
 
 
@@ -189,7 +199,7 @@ def process_spec(
         "containerdStderr": stdio.stderr,
         "runtimeArgs": list(live.saved.request.runtime_args),
         "noPivotRoot": live.saved.request.no_pivot,
-        "checkpoint": "",
+        "checkpoint": live.saved.checkpoint if not is_exec else "",
         "rootUID": live.saved.root_uid,
         "rootGID": live.saved.root_gid,
         EXTRA: {"stdio": codec.to_plain(stdio), "created_at_ns": time.time_ns(), "limit": limit},
@@ -226,7 +236,7 @@ async def _spawn(core: Core, live: LiveContainer, process: LiveProcess, fields: 
     disk = process.opened()
     exit_fd = disk.open_exit_writer()
     try:
-        return await core.zygote.spawn_shim(fields, exit_fd, core.settings.start_timeout)
+        return await core.zygote.spawn_shim(fields, exit_fd, float(fields["timeout"][0]))
     except errors.RuntimeFailed as error:
         printed = _tail(live, process)
         said = drivers.words(drivers.read_log(disk.directory / "log.json"), printed)

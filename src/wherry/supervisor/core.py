@@ -16,8 +16,10 @@ from typing import Any, ParamSpec, TypeVar
 from wherry import errors
 from wherry.model import status as st
 from wherry.runtime import container as containers
-from wherry.runtime import probe
+from wherry.runtime import criu, probe
+from wherry.runtime.checkpoint import Checkpoints
 from wherry.runtime.container import Directories
+from wherry.runtime.criu import Criu
 from wherry.runtime.driver import Driver
 from wherry.runtime.zygote import Zygote
 from wherry.supervisor.journal import Journal
@@ -42,6 +44,7 @@ class Settings:
     concurrency: int = 10
     start_timeout: float = 30.0
     event_retention: int = 100_000
+    criu: str = ""
 
 
 @dataclass(slots=True)
@@ -97,6 +100,8 @@ class Core:
         self.tasks = Tasks()
         self.runtimes = Runtimes(settings.runtime, settings.state_dir)
         self.containers: dict[tuple[str, str], LiveContainer] = {}
+        self.checkpoints = Checkpoints(settings.root_dir)
+        self._criu: Criu | None = None
         #: Limits creations and execs under way at once.
         self.starts = asyncio.Semaphore(settings.concurrency)
         #: Limits health checks among them, so that calls find a place.
@@ -127,6 +132,12 @@ class Core:
                 await asyncio.sleep(FULL_DISK_RETRY)
             else:
                 return
+
+    async def find_criu(self) -> Criu:
+        """Return the criu to use, looked for until one that works is found. Raises FailedPrecondition, NotFound."""
+        if self._criu is None or self._criu.problem:
+            self._criu = await criu.find(self.settings.criu)
+        return self._criu
 
     def close_threads(self) -> None:
         """Let the threads end."""

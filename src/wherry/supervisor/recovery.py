@@ -20,7 +20,20 @@ from wherry.model.request import CreateRequest
 from wherry.runtime import container as containers
 from wherry.runtime import removal
 from wherry.runtime.container import Container, Record
-from wherry.supervisor import birth, death, deletion, health, kill, oom, pause, restart, stop, update
+from wherry.supervisor import (
+    birth,
+    checkpoint,
+    death,
+    deletion,
+    health,
+    kill,
+    oom,
+    pause,
+    restart,
+    restoration,
+    stop,
+    update,
+)
 from wherry.supervisor.core import Core
 from wherry.supervisor.live import LiveContainer, LiveProcess
 
@@ -45,6 +58,7 @@ async def recover(core: Core) -> None:
             core.containers[live.key] = live
         slow = [task for task in await asyncio.gather(*(_recover(core, live) for live in found)) if task is not None]
         await core.thread(_sweep_storage, core, {live.key for live in found})
+        await core.thread(_sweep_checkpoints, core, found)
     finally:
         core.recovered.set()
     _logger.info("recovered %d containers", len(core.containers))
@@ -143,6 +157,8 @@ async def _recover(core: Core, live: LiveContainer) -> asyncio.Task[None] | None
                 return core.tasks.start(_recover_slowly(core, live), f"recover {live.id}")
         async with asyncio.timeout(DEADLINE):
             await _recover_known(core, live)
+        if live.state is State.CHECKPOINTING:
+            return core.tasks.start(checkpoint.recover(core, live), f"recover checkpoint of {live.id}")
     except TimeoutError:
         _make_unknown(core, live, f"it could not be recovered within {DEADLINE:g} s")
     except Exception as error:  # noqa: BLE001 - whatever one directory holds, it must not keep the others from recovery
@@ -269,6 +285,8 @@ async def _recover_init(core: Core, live: LiveContainer, init: LiveProcess) -> N
     told = journal.find_told(saved.generation, ids.INIT, 0)
     if journal.find_told(saved.generation, "", 0) is None and not journal.is_forgotten(saved.created_at_ns):
         await core.emit(live, "create", process="")
+    if saved.checkpoint and told is None and not journal.is_forgotten(saved.created_at_ns):
+        await restoration.tell(core, live)
     init.state = live.state
     init.started_at_ns = saved.started_at_ns
     has_ended = live.state is State.STOPPED or told == "exit"
@@ -278,7 +296,7 @@ async def _recover_init(core: Core, live: LiveContainer, init: LiveProcess) -> N
         return
     if live.state is State.CREATED and saved.goal == State.RUNNING.value:
         await _finish_start(core, live, init)
-    elif saved.started_at_ns and told in (None, "restart") and not journal.is_forgotten(saved.started_at_ns):
+    elif saved.started_at_ns and told in (None, "restart", "restore") and not journal.is_forgotten(saved.started_at_ns):
         await core.emit(live, "start", process=ids.INIT, pid=init.pid, count=saved.restarts)
     if live.state in (State.PAUSING, State.PAUSED) and init.opened().is_shim_alive():
         await pause.recover(core, live)
@@ -312,6 +330,14 @@ async def _finish_start(core: Core, live: LiveContainer, init: LiveProcess) -> N
             await core.thread(kill.kill_now, live, init)
             return
     await birth.started(core, live, init)
+
+
+def _sweep_checkpoints(core: Core, found: list[LiveContainer]) -> None:
+    kept = set()
+    for live in found:
+        if live.saved.checkpointing:
+            kept.add(core.checkpoints.making(live.disk.namespace, live.id, live.saved.checkpointing))
+    core.checkpoints.sweep(kept)
 
 
 def _sweep_storage(core: Core, known: set[tuple[str, str]]) -> None:

@@ -20,7 +20,7 @@ from wherry.model.lifecycle import Change, State
 from wherry.model.request import RestartPolicy
 from wherry.oci import bundle
 from wherry.runtime.container import Record
-from wherry.supervisor import birth, deletion, failpoint, kill
+from wherry.supervisor import birth, deletion, failpoint, kill, restoration
 from wherry.supervisor.core import Core
 from wherry.supervisor.live import LiveContainer, LiveProcess
 
@@ -74,7 +74,8 @@ async def conclude(core: Core, live: LiveContainer, record: st.ExitRecord) -> No
 async def _plan(core: Core, live: LiveContainer, delay: float, **fields: object) -> None:
     """Save that the container is started again in `delay` seconds, and tell so."""
     due = time.time_ns() + int(delay * 1e9)
-    changes = {"restart_at_ns": due, "by_hand": False, "wants_restart": False, "end_reason": ""} | fields
+    changes = {"restart_at_ns": due, "by_hand": False, "wants_restart": False, "end_reason": "", "checkpoint": ""}
+    changes |= fields
     number = live.saved.restarts + 1
     await core.insist(lambda: live.change(Change.RESTART, restarts=number, goal=State.RUNNING.value, **changes))
     failpoint.hit("restart.recorded")
@@ -123,7 +124,7 @@ async def start_by_hand(core: Core, live: LiveContainer) -> None:
         if live.state is State.STOPPED:
             await _plan(core, live, 0.0, attempts=0)
         try:
-            await _make_and_start(core, live)
+            await make_and_start(core, live)
         except errors.WherryError:
             if live.state is State.RESTARTING:
                 live.change(Change.STOP, restart_at_ns=0, by_hand=True)
@@ -135,7 +136,7 @@ async def _start_again(core: Core, live: LiveContainer) -> None:
         if live.state is not State.RESTARTING:
             return
         try:
-            await _make_and_start(core, live)
+            await make_and_start(core, live)
         except errors.WherryError as error:
             _logger.error("container %s: %s", live.id, error)
             live.problem = error.message
@@ -155,7 +156,7 @@ async def _conclude_failure(core: Core, live: LiveContainer) -> None:
         await core.insist(lambda: live.change(Change.STOP, restart_at_ns=0))
 
 
-async def _make_and_start(core: Core, live: LiveContainer) -> None:
+async def make_and_start(core: Core, live: LiveContainer) -> None:
     """Make the container's process anew and let it run. The caller holds the lock."""
     try:
         async with core.starts:
@@ -174,6 +175,7 @@ async def _make(core: Core, live: LiveContainer) -> None:
     await deletion.release(core, live)
     await core.thread(live.disk.remove_process, ids.INIT, with_log=False)
     failpoint.hit("restart.removed")
+    await restoration.fill(core, live)
     process = await core.thread(bundle.reopen, Path(live.saved.bundle), is_layered=bool(live.saved.layer))
     await birth.make(core, live, process)
 
@@ -205,7 +207,7 @@ async def recover(core: Core, live: LiveContainer) -> None:
         await core.thread(cgroup.kill_all, live.saved.cgroup)
     show_last_run(live)
     if core.journal.find_told(live.saved.generation, ids.INIT, 0) == "exit":
-        await _tell(core, live)
+        await (restoration.tell if live.saved.checkpoint else _tell)(core, live)
     schedule(core, live)
 
 

@@ -9,6 +9,7 @@ import os
 import platform
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 import wherry
 from wherry import errors
@@ -38,6 +39,7 @@ from wherry.supervisor import (
     update,
     usage,
 )
+from wherry.supervisor.checkpoints import CheckpointCalls
 from wherry.supervisor.core import Core, Settings, find_executable
 from wherry.supervisor.live import LiveContainer, LiveProcess
 
@@ -47,7 +49,7 @@ _logger = logging.getLogger(__name__)
 CLOSE_TIMEOUT = 10.0
 
 
-class Supervisor:
+class Supervisor(CheckpointCalls):
     """Runs and keeps containers. `open` first; `close` leaves the containers running."""
 
     def __init__(self, settings: Settings) -> None:
@@ -126,7 +128,7 @@ class Supervisor:
         """Create a container; the same request again returns the same container, another one is AlreadyExists."""
         return (await self._create(request, State.CREATED)).info()
 
-    async def _create(self, request: req.CreateRequest, goal: State) -> LiveContainer:
+    async def _create(self, request: req.CreateRequest, goal: State, **fields: Any) -> LiveContainer:
         await self.core.recovered.wait()
         request = dataclasses.replace(request, id=request.id or ids.make())
         ids.check("container id", request.id)
@@ -138,7 +140,7 @@ class Supervisor:
         if existing is not None:
             return await _same(existing, request)
         disk = Container(self.core.directories, request.namespace, request.id)
-        saved = Record(generation=self.core.make_generation(), request=request, goal=goal.value)
+        saved = Record(generation=self.core.make_generation(), request=request, goal=goal.value, **fields)
         live = LiveContainer(disk, saved)
         self.core.containers[live.key] = live
         await self.core.tasks.run(birth.create(self.core, live), f"create {live.id}")
@@ -157,6 +159,9 @@ class Supervisor:
         live = await self._create(request, State.RUNNING)
         await self.core.tasks.run(self._start_created(live), f"run {live.id}")
         return live.info()
+
+    async def _go_on(self, request: req.CreateRequest, **fields: Any) -> LiveContainer:
+        return await self._create(request, State.RUNNING, **fields)
 
     async def _start_created(self, live: LiveContainer) -> None:
         if live.state is not State.CREATED:

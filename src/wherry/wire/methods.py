@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
+from wherry.model import checkpoint as cp
 from wherry.model import request as req
 from wherry.model import stats
 from wherry.model import status as st
@@ -41,17 +43,21 @@ _TABLE = (
     ("Containers", "Stats", req.StatsRequest, stats.Stats),
     ("Containers", "WatchStats", req.StatsRequest, stats.Stats),
     ("Containers", "Logs", req.LogsRequest, st.LogChunk),
+    ("Containers", "Checkpoint", cp.CheckpointRequest, cp.CheckpointInfo),
+    ("Containers", "ListCheckpoints", cp.ListCheckpointsRequest, cp.CheckpointList),
+    ("Containers", "GetCheckpoint", cp.CheckpointRef, cp.CheckpointInfo),
+    ("Containers", "DeleteCheckpoint", cp.CheckpointRef, req.Empty),
+    ("Containers", "Restore", cp.CheckpointRef, st.ContainerInfo),
+    ("Containers", "Clone", cp.CloneRequest, st.ContainerList),
     ("Events", "Subscribe", req.SubscribeRequest, st.Event),
     ("System", "Version", req.Empty, st.Version),
     ("System", "Info", req.Empty, st.Info),
 )
 _STREAMS = frozenset({"Logs", "Subscribe", "WatchStats"})
-_PYTHON_NAMES = {"CloseStdin": "close_stdin", "WatchStats": "watch_stats"}
-
 METHODS = {
     (service, wire): Method(
         f"/wherry.v1.{service}/{wire}",
-        _PYTHON_NAMES.get(wire, wire.lower()),
+        re.sub(r"(?<=.)(?=[A-Z])", "_", wire).lower(),
         request,
         response,
         wire in _STREAMS,

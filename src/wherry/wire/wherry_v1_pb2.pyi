@@ -743,3 +743,107 @@ class Stats(_message.Message):
     hugetlb: _containers.RepeatedCompositeFieldContainer[HugetlbStats]
     networks: _containers.RepeatedCompositeFieldContainer[NetworkStats]
     def __init__(self, id: _Optional[str] = ..., namespace: _Optional[str] = ..., time_ns: _Optional[int] = ..., cpu: _Optional[_Union[CpuStats, _Mapping]] = ..., memory: _Optional[_Union[MemoryStats, _Mapping]] = ..., pids: _Optional[_Union[PidsStats, _Mapping]] = ..., block: _Optional[_Iterable[_Union[BlockStats, _Mapping]]] = ..., hugetlb: _Optional[_Iterable[_Union[HugetlbStats, _Mapping]]] = ..., networks: _Optional[_Iterable[_Union[NetworkStats, _Mapping]]] = ...) -> None: ...
+
+class CheckpointRequest(_message.Message):
+    __slots__ = ("id", "namespace", "name", "exit", "tcp", "unix_sockets", "shell", "empty_ns", "pre_copy")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    EXIT_FIELD_NUMBER: _ClassVar[int]
+    TCP_FIELD_NUMBER: _ClassVar[int]
+    UNIX_SOCKETS_FIELD_NUMBER: _ClassVar[int]
+    SHELL_FIELD_NUMBER: _ClassVar[int]
+    EMPTY_NS_FIELD_NUMBER: _ClassVar[int]
+    PRE_COPY_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    namespace: str
+    name: str
+    exit: bool
+    tcp: bool
+    unix_sockets: bool
+    shell: bool
+    empty_ns: _containers.RepeatedScalarFieldContainer[str]
+    pre_copy: int
+    def __init__(self, id: _Optional[str] = ..., namespace: _Optional[str] = ..., name: _Optional[str] = ..., exit: _Optional[bool] = ..., tcp: _Optional[bool] = ..., unix_sockets: _Optional[bool] = ..., shell: _Optional[bool] = ..., empty_ns: _Optional[_Iterable[str]] = ..., pre_copy: _Optional[int] = ...) -> None: ...
+
+class CheckpointRef(_message.Message):
+    __slots__ = ("id", "namespace", "name")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    namespace: str
+    name: str
+    def __init__(self, id: _Optional[str] = ..., namespace: _Optional[str] = ..., name: _Optional[str] = ...) -> None: ...
+
+class ListCheckpointsRequest(_message.Message):
+    __slots__ = ("id", "namespace")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    namespace: str
+    def __init__(self, id: _Optional[str] = ..., namespace: _Optional[str] = ...) -> None: ...
+
+class CloneRequest(_message.Message):
+    __slots__ = ("id", "namespace", "name", "new_ids")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    NEW_IDS_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    namespace: str
+    name: str
+    new_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, id: _Optional[str] = ..., namespace: _Optional[str] = ..., name: _Optional[str] = ..., new_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class CheckpointInfo(_message.Message):
+    __slots__ = ("id", "namespace", "name", "generation", "created_at_ns", "exit", "tcp", "unix_sockets", "shell", "empty_ns", "pre_copy", "request", "limits", "started_at_ns", "frozen_us", "image_bytes", "layer_bytes", "runtime", "runtime_version", "criu_version", "kernel")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    CREATED_AT_NS_FIELD_NUMBER: _ClassVar[int]
+    EXIT_FIELD_NUMBER: _ClassVar[int]
+    TCP_FIELD_NUMBER: _ClassVar[int]
+    UNIX_SOCKETS_FIELD_NUMBER: _ClassVar[int]
+    SHELL_FIELD_NUMBER: _ClassVar[int]
+    EMPTY_NS_FIELD_NUMBER: _ClassVar[int]
+    PRE_COPY_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    LIMITS_FIELD_NUMBER: _ClassVar[int]
+    STARTED_AT_NS_FIELD_NUMBER: _ClassVar[int]
+    FROZEN_US_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    LAYER_BYTES_FIELD_NUMBER: _ClassVar[int]
+    RUNTIME_FIELD_NUMBER: _ClassVar[int]
+    RUNTIME_VERSION_FIELD_NUMBER: _ClassVar[int]
+    CRIU_VERSION_FIELD_NUMBER: _ClassVar[int]
+    KERNEL_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    namespace: str
+    name: str
+    generation: int
+    created_at_ns: int
+    exit: bool
+    tcp: bool
+    unix_sockets: bool
+    shell: bool
+    empty_ns: _containers.RepeatedScalarFieldContainer[str]
+    pre_copy: int
+    request: CreateRequest
+    limits: Limits
+    started_at_ns: int
+    frozen_us: int
+    image_bytes: int
+    layer_bytes: int
+    runtime: str
+    runtime_version: str
+    criu_version: str
+    kernel: str
+    def __init__(self, id: _Optional[str] = ..., namespace: _Optional[str] = ..., name: _Optional[str] = ..., generation: _Optional[int] = ..., created_at_ns: _Optional[int] = ..., exit: _Optional[bool] = ..., tcp: _Optional[bool] = ..., unix_sockets: _Optional[bool] = ..., shell: _Optional[bool] = ..., empty_ns: _Optional[_Iterable[str]] = ..., pre_copy: _Optional[int] = ..., request: _Optional[_Union[CreateRequest, _Mapping]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., started_at_ns: _Optional[int] = ..., frozen_us: _Optional[int] = ..., image_bytes: _Optional[int] = ..., layer_bytes: _Optional[int] = ..., runtime: _Optional[str] = ..., runtime_version: _Optional[str] = ..., criu_version: _Optional[str] = ..., kernel: _Optional[str] = ...) -> None: ...
+
+class CheckpointList(_message.Message):
+    __slots__ = ("checkpoints",)
+    CHECKPOINTS_FIELD_NUMBER: _ClassVar[int]
+    checkpoints: _containers.RepeatedCompositeFieldContainer[CheckpointInfo]
+    def __init__(self, checkpoints: _Optional[_Iterable[_Union[CheckpointInfo, _Mapping]]] = ...) -> None: ...

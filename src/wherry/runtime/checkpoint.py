@@ -1,0 +1,169 @@
+"""Checkpoints on disk: <root>/checkpoints/<namespace>/<container id>/<name>/, there as a whole or not at all.
+
+    checkpoint.json   what is known of it (model.checkpoint.CheckpointInfo) and of its streams
+    image/            criu's image of the processes; pre-0/ pre-1/ ... the rounds before it
+    layer/            the content of its writable layers: upper/, here-upper/
+    work/             the words of criu and the runtime
+
+One that is being written has a name with a dot in front, which no checkpoint has.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from wherry import errors
+from wherry.linux import libc
+from wherry.model import codec, ids
+from wherry.model.checkpoint import CheckpointInfo
+from wherry.runtime import container as containers
+from wherry.runtime import record, removal
+
+_logger = logging.getLogger(__name__)
+
+#: By which criu knows a network namespace that is the container's own.
+NETWORK = "wherry-network"
+FILE = "checkpoint.json"
+IMAGE = "image"
+LAYER = "layer"
+WORK = "work"
+_MAKING = ".making-"
+#: Begins the name of one that exists while clones are made from it; no user can give it.
+TEMPORARY = "clone~"
+_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outside:
+    """What processes have that is not written down, and is to be there at a restore.
+
+    `streams` are criu's keys of stdin, stdout and stderr, "" for what it knows itself; `network` tells that the
+    container has a network namespace of its own, of which only the loopback interface is made anew.
+    """
+
+    streams: tuple[str, ...] = ()
+    network: bool = False
+
+
+class Checkpoints:
+    """All checkpoints below a root directory."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root / "checkpoints"
+
+    def path(self, namespace: str, container_id: str, name: str) -> Path:
+        """Return the directory of a checkpoint. Raises InvalidArgument for a name that is none."""
+        ids.check("checkpoint name", name.removeprefix(TEMPORARY))
+        return self.root / namespace / container_id / name
+
+    def begin(self, namespace: str, container_id: str, name: str) -> Path:
+        """Return a new directory for a checkpoint to be written into. Raises AlreadyExists."""
+        path = self.path(namespace, container_id, name)
+        if path.exists():
+            raise errors.AlreadyExists(f"cannot write checkpoint {name} of container {container_id}: it exists")
+        self.root.mkdir(mode=0o700, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        making = self.making(namespace, container_id, name)
+        removal.remove_tree(making)
+        making.mkdir(mode=0o700)
+        (making / IMAGE).mkdir(mode=0o700)
+        (making / WORK).mkdir(mode=0o700)
+        return making
+
+    def making(self, namespace: str, container_id: str, name: str) -> Path:
+        """Return the directory of a checkpoint that is being written."""
+        path = self.path(namespace, container_id, name)
+        return path.with_name(f"{_MAKING}{name}")
+
+    def finish(self, making: Path, info: CheckpointInfo, outside: Outside) -> None:
+        """Write down what is known of a checkpoint, and let it be one; from then on it outlasts a power cut."""
+        save(making, info, outside)
+        fd = os.open(making, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            libc.sync_filesystem(fd)
+        finally:
+            os.close(fd)
+        making.rename(making.with_name(info.name))
+        _sync_directory(making.parent)
+
+    def load(self, namespace: str, container_id: str, name: str) -> CheckpointInfo:
+        """Return what is known of a checkpoint. Raises NotFound, and DataLoss for one that cannot be understood."""
+        return load(self.path(namespace, container_id, name))[0]
+
+    def list(self, namespace: str = "", container_id: str = "") -> list[CheckpointInfo]:
+        """Return the checkpoints, oldest first, of a namespace ("": all) and a container ("": all)."""
+        found = []
+        for path in self.root.glob(f"{namespace or '*'}/{container_id or '*'}/*/{FILE}"):
+            if not path.parent.name.startswith((".", TEMPORARY)):
+                try:
+                    found.append(load(path.parent)[0])
+                except errors.WherryError as error:
+                    _logger.warning("%s", error.message)
+        return sorted(found, key=lambda info: info.created_at_ns)
+
+    def remove(self, namespace: str, container_id: str, name: str) -> None:
+        """Remove a checkpoint. Raises NotFound."""
+        path = self.path(namespace, container_id, name)
+        if not path.exists():
+            raise errors.NotFound(f"container {container_id} has no checkpoint {name!r}")
+        self.discard(path)
+
+    def discard(self, path: Path) -> None:
+        """Remove a checkpoint's directory, whole or half-made, and those above it that are empty then."""
+        containers.discard(path)
+        for parent in (path.parent, path.parent.parent):
+            try:
+                parent.rmdir()
+            except OSError:
+                return  # there are others
+
+    def sweep(self, kept: set[Path]) -> None:
+        """Remove what a dead supervisor has left half-made or half-removed, but for `kept`."""
+        for path in (*self.root.glob("*/*/.*"), *self.root.glob(f"*/*/{TEMPORARY}*")):
+            if path not in kept:
+                _logger.info("%s is no whole checkpoint; removed", path)
+                removal.remove_tree(path)
+
+
+def save(directory: Path, info: CheckpointInfo, outside: Outside) -> None:
+    """Write checkpoint.json."""
+    plain = {"version": _VERSION, "outside": codec.to_plain(outside), **codec.to_plain(info)}
+    record.write_json(directory / FILE, plain)
+
+
+def load(directory: Path) -> tuple[CheckpointInfo, Outside]:
+    """Return what checkpoint.json holds: as `save` was given. Raises NotFound, DataLoss."""
+    where = f"checkpoint {directory.name} of container {directory.parent.name}"
+    try:
+        plain = record.read_json(directory / FILE)
+        if plain.get("version") != _VERSION:
+            raise errors.DataLoss(f"cannot read {where}: it is of version {plain.get('version')!r}, not {_VERSION}")
+        outside = codec.from_plain(Outside, plain.get("outside"), "outside.")
+        return codec.from_plain(CheckpointInfo, plain), outside
+    except FileNotFoundError as error:
+        raise errors.NotFound(f"container {directory.parent.name} has no checkpoint {directory.name!r}") from error
+    except ValueError as error:
+        raise errors.DataLoss(f"cannot read {where}: {error}") from error
+
+
+def count_bytes(directory: Path) -> int:
+    """Return the size of all regular files below a directory, in bytes as they are stored."""
+    total = 0
+    for parent, _, names in os.walk(directory):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(parent, name)).st_blocks * 512
+            except FileNotFoundError:
+                continue
+    return total
+
+
+def _sync_directory(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,158 @@
+"""Containers that go on where a checkpoint was written: the one that was written down, or clones of it.
+
+A container that is to go on has the checkpoint in its record from before its process is made until it is started anew,
+so that the next supervisor does the same. It is made, and told, like any other; only the runtime's command differs.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+from wherry import errors
+from wherry.model import frame, ids
+from wherry.model.checkpoint import CheckpointInfo
+from wherry.model.lifecycle import Change, State
+from wherry.runtime import checkpoint as disk
+from wherry.runtime import criu as criu_module
+from wherry.runtime import record, removal
+from wherry.supervisor import checkpoint, failpoint, restart, storage, update
+from wherry.supervisor.core import Core
+from wherry.supervisor.live import LiveContainer, LiveProcess
+
+#: Seconds in which criu must have made all processes: it reads gigabytes, and nobody else waits for it.
+TIMEOUT = 600.0
+#: criu's options in the process directory, and its log in a directory of the checkpoint's `work`.
+_CONFIG = "criu.conf"
+_LOG = "restore.log"
+
+
+def refer(info: CheckpointInfo) -> str:
+    """Return how a container's record names a checkpoint."""
+    return f"{info.id}/{info.name}"
+
+
+def _locate(core: Core, live: LiveContainer) -> Path:
+    container_id, _, name = live.saved.checkpoint.partition("/")
+    return core.checkpoints.path(live.disk.namespace, container_id, name)
+
+
+def _work(core: Core, live: LiveContainer) -> Path:
+    return _locate(core, live) / disk.WORK / f"restore-{live.id}"
+
+
+async def fill(core: Core, live: LiveContainer) -> None:
+    """Give a container that goes on from a checkpoint the content of the layer that was written down."""
+    if live.saved.checkpoint and live.saved.layer:
+        await storage.copy_in(core, _locate(core, live) / disk.LAYER, live.disk.storage)
+
+
+async def find_fields(core: Core, live: LiveContainer, init: LiveProcess) -> dict[str, list[str]]:
+    """Return what the zygote is asked for instead of a process that begins: argv, environment, time."""
+    what = f"cannot restore container {live.id}"
+    criu = await core.find_criu()
+    if criu.problem:
+        raise errors.FailedPrecondition(
+            f"{what}: criu {criu.version} at {criu.path} does not work here: {criu.problem}"
+        )
+    path = _locate(core, live)
+    info, outside = disk.load(path)
+    directory = init.opened().directory
+    # The first descriptor of those that were the same file: criu finds it by the file.
+    first = {key: fd for fd, key in reversed(list(enumerate(outside.streams))) if key}
+    if outside.network:
+        first[disk.NETWORK] = frame.NETWORK_FD
+    lines = [f"inherit-fd fd[{fd}]:{key}\n" for key, fd in first.items()]
+    record.write_bytes(directory / _CONFIG, "".join(lines).encode())
+    work = _work(core, live)
+    removal.remove_tree(work)
+    work.mkdir(mode=0o700, parents=True)
+    options = ["--image-path", str(path / disk.IMAGE), "--work-path", str(work), *checkpoint.flags(info)]
+    terminal = bool(init.spec.get("terminal"))
+    argv = core.driver(live).restore_argv(live.id, live.saved.bundle, directory, options, terminal=terminal)
+    env = [f"{name}={value}" for name, value in criu.environment(directory / _CONFIG).items()]
+    network = ["1" if outside.network else "0"]
+    return {"argv": argv, "env": env, "network": network, "timeout": [str(max(TIMEOUT, core.settings.start_timeout))]}
+
+
+def name_failure(core: Core, live: LiveContainer, error: errors.WherryError) -> errors.WherryError:
+    """Return the error of a restore that has failed, with what criu says."""
+    log = _work(core, live) / _LOG
+    problem = criu_module.read_problem(log)
+    if not problem:
+        return error
+    return errors.FailedPrecondition(f"cannot restore container {live.id}: {problem}; criu's log is {log}")
+
+
+async def tell(core: Core, live: LiveContainer) -> None:
+    """Tell that a container is to go on from a checkpoint; its start is told once it does."""
+    await core.emit(live, "restore", process=ids.INIT, reason=live.saved.checkpoint.rpartition("/")[2])
+
+
+async def begun(core: Core, live: LiveContainer) -> None:
+    """Do what is left once a container goes on: set what updates had changed, remove criu's log, which nobody needs."""
+    if not live.saved.checkpoint:
+        return
+    await core.thread(shutil.rmtree, _work(core, live), ignore_errors=True)
+    await update.reapply(core, live)
+
+
+async def go_back(core: Core, live: LiveContainer, info: CheckpointInfo) -> None:
+    """Let a container that has ended go on where the checkpoint was written; on failure it is as it was, ended."""
+    async with live.lock:
+        if live.state not in (State.STOPPED, State.RESTARTING):
+            raise errors.FailedPrecondition(f"cannot restore container {live.id}: it is {live.state.value}")
+        if live.saved.request != info.request:
+            raise errors.FailedPrecondition(
+                f"cannot restore container {live.id}: the one that is there was made from a different request; delete"
+                " it first"
+            )
+        if live.saved.request.auto_remove:
+            raise errors.FailedPrecondition(f"cannot restore container {live.id}: it is being deleted; try again")
+        restart.cancel(live)
+        live.change(
+            Change.RESTART,
+            checkpoint=refer(info),
+            goal=State.RUNNING.value,
+            restart_at_ns=time.time_ns(),
+            attempts=0,
+            by_hand=False,
+            wants_restart=False,
+            end_reason="",
+            limits=info.limits,
+        )
+        failpoint.hit("restore.recorded")
+        await tell(core, live)
+        failpoint.hit("restore.journaled")
+        try:
+            await restart.make_and_start(core, live)
+        except errors.WherryError:
+            if live.state is State.RESTARTING:
+                live.change(Change.STOP, restart_at_ns=0, by_hand=True, checkpoint="")
+            raise
+
+
+def check_clonable(info: CheckpointInfo) -> None:
+    """Raise FailedPrecondition for a container that cannot be there several times."""
+    source = info.request.source
+    what = f"cannot clone container {info.id}"
+    if source.kind == "bundle" or source.writable:
+        raise errors.FailedPrecondition(
+            f"{what}: its clones would all write to {source.path}; one of host, or of rootfs:DIR without --rootfs-rw,"
+            " has a layer of its own"
+        )
+    if info.request.stdio.mode == "fifo":
+        raise errors.FailedPrecondition(f"{what}: its streams are FIFOs of a client, which its clones would share")
+
+
+def check_new_ids(core: Core, namespace: str, new_ids: tuple[str, ...]) -> None:
+    """Raise InvalidArgument or AlreadyExists unless a container can be made of each."""
+    if not new_ids:
+        raise errors.InvalidArgument("cannot clone: no id for a clone is given")
+    for new in new_ids:
+        ids.check("container id", new)
+        if new_ids.count(new) > 1:
+            raise errors.InvalidArgument(f"cannot clone: id {new!r} is given twice")
+        if (namespace, new) in core.containers:
+            raise errors.AlreadyExists(f"cannot clone to container {new}: it exists")

@@ -1,0 +1,198 @@
+"""Checkpoints over the death of the daemon: written as a whole or not at all, and the container unharmed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+
+import pytest
+
+from tests.faults.world import World, eventually_async, get_state, is_alive, scenario
+from wherry import errors
+from wherry.client.client import Client
+from wherry.model import checkpoint as cp
+from wherry.model import request as req
+
+pytestmark = pytest.mark.requires("criu", "runc", "overlay")
+
+COUNTER = ("sh", "-c", "i=0; while :; do echo $i; i=$((i+1)); sleep 0.02; done")
+#: Where the daemon dies, and whether the checkpoint is there afterwards.
+POINTS = {
+    "checkpoint.recorded": False,
+    "checkpoint.frozen": False,
+    "checkpoint.dumped": True,
+    "checkpoint.finished": True,
+    "checkpoint.journaled": True,
+}
+OWN = (*POINTS, "restore.recorded", "restore.journaled")
+
+
+async def _numbers(client: Client, id: str) -> list[int]:
+    return [int(line) for line in (await client.container(id).output()).split()]
+
+
+async def _wait_more(world: World, client: Client) -> list[int]:
+    """Return the numbers written once there are three more."""
+    before = len(await _numbers(client, world.id("a")))
+    for _ in range(500):
+        found = await _numbers(client, world.id("a"))
+        if len(found) >= before + 3:
+            return found
+        await asyncio.sleep(0.02)
+    pytest.fail("it does not go on")
+
+
+async def _wait_state(world: World, client: Client, wanted: set[str]) -> str:
+    state = ""
+    for _ in range(500):
+        if (state := await get_state(client, world.ref("a"))) in wanted:
+            return state
+        await asyncio.sleep(0.02)
+    pytest.fail(f"it is {state}, and does not become {wanted}")
+
+
+@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("exit", [False, True])
+@scenario
+async def test_a_checkpoint_in_which_the_daemon_dies_is_there_or_not_and_told_once(
+    world: World, point: str, exit: bool
+) -> None:
+    world.runtime = "runc"
+    world.start(failpoint=point)
+    async with world.client() as client:
+        await client.service.run(world.request("a", *COUNTER))
+        await _wait_more(world, client)
+        with pytest.raises(errors.Unavailable):
+            await client.service.checkpoint(cp.CheckpointRequest(id=world.id("a"), name="x", exit=exit))
+    world.join()
+    world.start()
+    async with world.client() as client:
+        state = await _wait_state(world, client, {"stopped" if exit and POINTS[point] else "running"})
+        found = await client.checkpoints()
+        assert [info.name for info in found] == (["x"] if POINTS[point] else [])
+        told = [event.type for event in await world.events(client)]
+        assert told.count("checkpoint") == len(found)
+        assert told.count("exit") == (state == "stopped")
+        if state == "stopped":
+            assert (await client.service.wait(world.process_ref("a"))).reason == "checkpoint"
+            await client.service.restore(cp.CheckpointRef(id=world.id("a"), name="x"))
+        numbers = await _wait_more(world, client)
+        assert numbers == list(range(len(numbers)))
+        for info in found:
+            await client.service.delete_checkpoint(cp.CheckpointRef(id=info.id, name=info.name))
+    assert list(world.root.glob("checkpoints/*/*")) == []
+
+
+@scenario
+async def test_a_container_is_restored_by_the_next_daemon(world: World) -> None:
+    world.runtime = "runc"
+    world.start()
+    async with world.client() as client:
+        await client.service.run(world.request("a", *COUNTER))
+        await _wait_more(world, client)
+        await client.service.checkpoint(cp.CheckpointRequest(id=world.id("a"), name="x", exit=True))
+    world.restart()
+    async with world.client() as client:
+        await client.service.restore(cp.CheckpointRef(id=world.id("a"), name="x"))
+        numbers = await _wait_more(world, client)
+        assert numbers == list(range(len(numbers)))
+    world.restart()
+    async with world.client() as client:
+        numbers = await _wait_more(world, client)
+        assert numbers == list(range(len(numbers)))
+        kinds = [event.type for event in await world.events(client)]
+        assert kinds == ["create", "start", "checkpoint", "exit", "restore", "start"]
+        await client.service.delete_checkpoint(cp.CheckpointRef(id=world.id("a"), name="x"))
+
+
+@pytest.mark.parametrize(
+    ("point", "is_new"),
+    [
+        *((point, False) for point in ("restore.recorded", "restore.journaled")),
+        *(
+            (point, is_new)
+            for point in ("create.spawned", "create.saved", "start.journaled")
+            for is_new in (False, True)
+        ),
+    ],
+)
+@scenario
+async def test_a_restore_in_which_the_daemon_dies_goes_on_or_leaves_nothing(
+    world: World, point: str, is_new: bool
+) -> None:
+    world.runtime = "runc"
+    world.start()
+    async with world.client() as client:
+        await client.service.run(world.request("a", *COUNTER))
+        await _wait_more(world, client)
+        await client.service.checkpoint(cp.CheckpointRequest(id=world.id("a"), name="x", exit=True))
+        if is_new:
+            await client.service.delete(req.DeleteRequest(id=world.id("a")))
+    world.kill()
+    world.start(failpoint=point)
+    ref = cp.CheckpointRef(id=world.id("a"), name="x")
+    async with world.client() as client:
+        with pytest.raises(errors.Unavailable):
+            await client.service.restore(ref)
+    world.join()
+    world.start()
+    async with world.client() as client:
+        if not await _wait_state(world, client, {"", "running"}):
+            await client.service.restore(ref)
+        numbers = await _wait_more(world, client)
+        assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+        assert numbers[0] == 0 or is_new
+        await client.service.delete_checkpoint(ref)
+
+
+@scenario
+async def test_a_container_killed_while_it_is_written_down_ends_and_leaves_no_checkpoint_half_made(
+    world: World,
+) -> None:
+    world.runtime = "runc"
+    world.start()
+    async with world.client() as client:
+        await client.service.run(world.request("a", *COUNTER))
+        await _wait_more(world, client)
+        path = world.root / "checkpoints" / "default" / world.id("a") / ".making-x"
+
+        async def kill() -> None:
+            await eventually_async("it has begun", path.exists)
+            await client.service.kill(req.KillRequest(id=world.id("a"), signal=signal.SIGKILL))
+
+        work = client.service.checkpoint(cp.CheckpointRequest(id=world.id("a"), name="x"))
+        outcome, _ = await asyncio.gather(work, kill(), return_exceptions=True)
+        assert isinstance(outcome, cp.CheckpointInfo | errors.WherryError)
+        assert (await client.service.wait(world.process_ref("a"))).status == 137
+        names = [info.name for info in await client.checkpoints()]
+        assert names == (["x"] if isinstance(outcome, cp.CheckpointInfo) else [])
+        assert not path.exists()
+        for name in names:
+            await client.service.delete_checkpoint(cp.CheckpointRef(id=world.id("a"), name=name))
+
+
+@scenario
+async def test_a_shim_killed_while_it_restores_can_be_restored_again(world: World) -> None:
+    world.runtime = "runc"
+    world.start()
+    async with world.client() as client:
+        await client.service.run(world.request("a", *COUNTER))
+        await _wait_more(world, client)
+        await client.service.checkpoint(cp.CheckpointRequest(id=world.id("a"), name="x", exit=True))
+        ref = cp.CheckpointRef(id=world.id("a"), name="x")
+        pid_file, config = world.directory("a") / "shim.pid", world.directory("a") / "criu.conf"
+
+        async def kill() -> None:
+            await eventually_async("a shim is at work", lambda: config.exists() and pid_file.exists())
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid_file.read_text()), signal.SIGKILL)
+
+        await asyncio.gather(client.service.restore(ref), kill(), return_exceptions=True)
+        await _wait_state(world, client, {"stopped"})
+        info = await client.service.restore(ref)
+        assert info.state == "running"
+        assert is_alive(info.pid)
+        await _wait_more(world, client)
+        await client.service.delete_checkpoint(ref)
