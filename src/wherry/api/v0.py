@@ -15,7 +15,7 @@ import grpc
 
 import wherry
 from wherry import errors
-from wherry.api import status, v0_events, v0_requests, v0_state, v0_texts
+from wherry.api import status, v0_checkpoints, v0_events, v0_requests, v0_state, v0_texts
 from wherry.api.calls import Calls
 from wherry.model import ids
 from wherry.model import request as req
@@ -96,9 +96,9 @@ class Api:
         v0_requests.check_id(request.id, self._directory)
         await self._core.recovered.wait()
         await self._make_way(request.id)
+        path = None
         if request.checkpoint:
-            v0_requests.check_checkpoint(request.checkpoint, request.checkpointDir)
-            raise errors.Unimplemented(f"cannot create container {request.id}: checkpoints are not supported yet")
+            path = v0_checkpoints.find(request.bundlePath, request.checkpoint, request.checkpointDir)
         config = await self._load_config(request.bundlePath)
         runtime = v0_requests.find_runtime(request.runtime)
         wanted = v0_requests.to_create(request, config, runtime)
@@ -110,15 +110,17 @@ class Api:
             await self._take_back_container(request.id, task)
 
         info = await self._finish(
-            self._create(wanted, str(config["process"]["args"][0])), f"create {request.id}", take_back
+            self._create(wanted, str(config["process"]["args"][0]), path), f"create {request.id}", take_back
         )
         live = self._core.containers.get((info.namespace, info.id))
         init = live.init if live is not None and live.saved.generation == info.generation else None
         found = (init.spec, init.pid) if init is not None else (config["process"], 0)
         return pb.CreateContainerResponse(container=v0_state.started(info, *found))
 
-    async def _create(self, request: req.CreateRequest, command: str) -> st.ContainerInfo:
+    async def _create(self, request: req.CreateRequest, command: str, path: Path | None) -> st.ContainerInfo:
         try:
+            if path is not None:
+                return await self._supervisor.run_from(request, path)
             return await self._supervisor.run(request)
         except errors.AlreadyExists:
             raise self._exists(request.id) from None
@@ -310,26 +312,31 @@ class Api:
     # -- checkpoints --------------------------------------------------------------------------------------------------
 
     async def create_checkpoint(self, request: pb.CreateCheckpointRequest) -> pb.CreateCheckpointResponse:
-        """Refuse to write down a container."""
+        """Write a running container down."""
         live = await self._find(request.id)
         if not request.HasField("checkpoint"):
             raise errors.InvalidArgument("checkpoint cannot be empty")
         v0_requests.check_checkpoint(request.checkpoint.name, request.checkpointDir)
-        raise errors.Unimplemented(f"cannot create a checkpoint of container {live.id}: not supported yet")
+        await v0_checkpoints.create(self._supervisor, live, request)
+        return pb.CreateCheckpointResponse()
 
     async def delete_checkpoint(self, request: pb.DeleteCheckpointRequest) -> pb.DeleteCheckpointResponse:
-        """Refuse to delete a checkpoint."""
+        """Delete a checkpoint; one that is not there is fine."""
         v0_requests.check_checkpoint(request.name, request.checkpointDir)
         live = await self._find(request.id)
-        raise errors.Unimplemented(f"cannot delete a checkpoint of container {live.id}: not supported yet")
+        await self._core.thread(v0_checkpoints.delete, live, request)
+        return pb.DeleteCheckpointResponse()
 
     async def list_checkpoint(self, request: pb.ListCheckpointRequest) -> pb.ListCheckpointResponse:
-        """Refuse to list checkpoints."""
+        """Return the checkpoints in a directory."""
         try:
             live = await self._find(request.id)
         except errors.NotFound as error:
             raise v0_texts.again(error, "no such containers") from error
-        raise errors.Unimplemented(f"cannot list checkpoints of container {live.id}: not supported yet")
+        if request.checkpointDir:
+            v0_requests.check_checkpoint("any", request.checkpointDir)
+        found = await self._core.thread(v0_checkpoints.list_all, live, request)
+        return pb.ListCheckpointResponse(checkpoints=found)
 
     # -- events -------------------------------------------------------------------------------------------------------
 

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path("/sys/fs/cgroup")
+#: The functions of kernels since 4.x in which the parent of a vfork(2) waits.
+_VFORK_WAITS = frozenset({"kernel_clone", "_do_fork", "wait_for_vfork_done"})
 
 
 def read_mode() -> str:
@@ -90,6 +92,23 @@ def thaw(path: str) -> None:
     for directory in _directories(path):
         _write(directory / "freezer.state", "THAWED")
         _write(directory / "cgroup.freeze", "0")
+
+
+def waits_for_vfork(path: str) -> bool:
+    """Tell whether a thread in the frozen cgroup `path` waits for its child of vfork(2) to execute a program.
+
+    It counts as frozen, but until its child, which really is, goes on, nobody can stop it with ptrace(2). Told by where
+    in the kernel it waits (proc(5), /proc/PID/wchan).
+    """
+    pids = set().union(*(_read_pids(directory) for directory in _directories(path)))
+    for pid in pids:
+        for file in Path(f"/proc/{pid}/task").glob("*/wchan"):
+            try:
+                if file.read_text() in _VFORK_WAITS:
+                    return True
+            except OSError:
+                continue  # it has just ended
+    return False
 
 
 def signal_all(path: str, number: int) -> int:

@@ -30,6 +30,9 @@ FILE = "checkpoint.json"
 IMAGE = "image"
 LAYER = "layer"
 WORK = "work"
+#: What the original lays out instead: the images lie in the directory itself.
+V0_FILE = "config.json"
+V0_WORK = "criu.work"
 _MAKING = ".making-"
 #: Begins the name of one that exists while clones are made from it; no user can give it.
 TEMPORARY = "clone~"
@@ -144,9 +147,42 @@ def load(directory: Path) -> tuple[CheckpointInfo, Outside]:
         outside = codec.from_plain(Outside, plain.get("outside"), "outside.")
         return codec.from_plain(CheckpointInfo, plain), outside
     except FileNotFoundError as error:
+        if (directory / V0_FILE).is_file():
+            return _load_v0(directory, where), Outside()
         raise errors.NotFound(f"container {directory.parent.name} has no checkpoint {directory.name!r}") from error
     except ValueError as error:
         raise errors.DataLoss(f"cannot read {where}: {error}") from error
+
+
+def _load_v0(directory: Path, where: str) -> CheckpointInfo:
+    """Return what the original's config.json tells. Raises DataLoss."""
+    plain = record.read_json(directory / V0_FILE)
+    fields = {name: plain.get(key, False) for name, key in (("tcp", "tcp"), ("unix_sockets", "unixSockets"))}
+    fields["shell"] = plain.get("shell", False)
+    names = plain.get("emptyNS") or []
+    if not all(isinstance(value, bool) for value in fields.values()) or not isinstance(names, list):
+        raise errors.DataLoss(f"cannot read {where}: {V0_FILE} is not as it should be")
+    empty = tuple(str(name) for name in names)
+    return CheckpointInfo(
+        id=directory.parent.name,
+        namespace="",
+        name=directory.name,
+        generation=0,
+        created_at_ns=0,
+        empty_ns=empty,
+        **fields,
+    )
+
+
+def find_image(directory: Path) -> Path:
+    """Return where criu's image is in a checkpoint of either layout."""
+    image = directory / IMAGE
+    return image if image.is_dir() else directory
+
+
+def find_work(directory: Path) -> Path:
+    """Return where words of criu go in a checkpoint of either layout."""
+    return directory / (WORK if (directory / IMAGE).is_dir() else V0_WORK)
 
 
 def count_bytes(directory: Path) -> int:

@@ -12,12 +12,14 @@ import dataclasses
 import logging
 import os
 import platform
+import random
 import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from wherry import errors
+from wherry.linux import cgroup
 from wherry.model import ids
 from wherry.model.checkpoint import CheckpointInfo, CheckpointRequest
 from wherry.model.lifecycle import Change, State
@@ -41,6 +43,9 @@ MAX_PRE_COPY = 16
 _NAMESPACES = frozenset({"network", "ipc", "uts", "mount", "pid", "user", "cgroup"})
 #: Seconds between looks at a criu that a dead supervisor has left at work.
 _POLL = 0.1
+#: How often freezing is tried, and the longest time between, seconds: by chance, so as not to keep step with anybody.
+_FREEZE_TRIES = 50
+_FREEZE_PAUSE = 0.01
 _VERSION_TIMEOUT = 20.0
 
 
@@ -204,20 +209,35 @@ async def _write(core: Core, live: LiveContainer, work: _Work) -> CheckpointInfo
         image.mkdir(mode=0o700)
         await _dump(core, live, work, image, ["--pre-dump", *parent])
         parent = ["--parent-path", f"../{image.name}"]
-    driver = core.driver(live)
     begin = time.monotonic()
-    await driver.pause(live.id)
-    failpoint.hit("checkpoint.frozen")
-    if live.saved.layer:
+    if live.saved.layer:  # else criu freezes it
+        begin = await _freeze(core, live)
+        failpoint.hit("checkpoint.frozen")
         await storage.copy_out(live.disk.storage, work.path / disk.LAYER)
     await _dump(core, live, work, work.path / disk.IMAGE, [*parent, *([] if info.exit else ["--leave-running"])])
     failpoint.hit("checkpoint.dumped")
     if info.exit:
         await pause.thaw(core, live)  # what criu has killed dies only then
-    else:
-        await driver.resume(live.id)
+    elif live.saved.layer:
+        await core.driver(live).resume(live.id)
     frozen_us = int((time.monotonic() - begin) * 1e6)
     return await core.thread(_finish, core, work.path, dataclasses.replace(info, frozen_us=frozen_us), work.outside)
+
+
+async def _freeze(core: Core, live: LiveContainer) -> float:
+    """Freeze a container so that criu can seize all of it; return since when it stands still (time.monotonic)."""
+    driver = core.driver(live)
+    for _ in range(_FREEZE_TRIES):
+        begin = time.monotonic()
+        await driver.pause(live.id)
+        if not await core.thread(cgroup.waits_for_vfork, live.saved.cgroup):
+            return begin
+        # In the middle of starting a program: that takes less than a millisecond.
+        await driver.resume(live.id)
+        await asyncio.sleep(random.uniform(0, _FREEZE_PAUSE))
+    raise errors.FailedPrecondition(
+        f"cannot checkpoint container {live.id}: {_FREEZE_TRIES} times it was in the middle of starting a program"
+    )
 
 
 async def _dump(core: Core, live: LiveContainer, work: _Work, image: Path, options: list[str]) -> None:

@@ -7,6 +7,7 @@ import dataclasses
 import os
 import shutil
 from collections.abc import Awaitable
+from pathlib import Path
 
 from wherry import errors
 from wherry.model import checkpoint as cp
@@ -66,6 +67,10 @@ class CheckpointCalls:
             await live.made.wait()
             await self.core.tasks.run(restoration.go_back(self.core, live, info), f"restore {live.id}")
         return live.info()
+
+    async def run_from(self, request: req.CreateRequest, path: Path) -> st.ContainerInfo:
+        """Make a container that goes on from the checkpoint in the directory `path`, of whatever container."""
+        return (await self._go_on(request, checkpoint=str(path))).info()
 
     async def clone(self, request: cp.CloneRequest) -> st.ContainerList:
         """Make containers that go on from a checkpoint, or from a running container as it is now: all, or none."""

@@ -117,7 +117,7 @@ class Journal:
     def _note_oom(self, kind: str, generation: int, count: object) -> None:
         if kind == "oom":
             self.ooms[generation] = count if isinstance(count, int) else 1
-        elif kind == "restart":  # in a new cgroup, which counts from zero
+        elif kind in ("restart", "restore"):  # in a new cgroup, which counts from zero
             self.ooms.pop(generation, None)
 
     def find_told(self, generation: int, process: str, made_ns: int) -> str | None:
@@ -185,7 +185,7 @@ class Journal:
         self._write(codec.to_plain(event))
         self._counts[self._segments[-1]] += 1
         self.last_seq = event.seq
-        if type == "restart":
+        if type in ("restart", "restore"):
             self.ooms.pop(generation, None)
         self._recent.append(event)
         self._grown.set()

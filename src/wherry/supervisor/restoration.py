@@ -34,12 +34,14 @@ def refer(info: CheckpointInfo) -> str:
 
 
 def _locate(core: Core, live: LiveContainer) -> Path:
+    if live.saved.checkpoint.startswith("/"):  # of types.API
+        return Path(live.saved.checkpoint)
     container_id, _, name = live.saved.checkpoint.partition("/")
     return core.checkpoints.path(live.disk.namespace, container_id, name)
 
 
 def _work(core: Core, live: LiveContainer) -> Path:
-    return _locate(core, live) / disk.WORK / f"restore-{live.id}"
+    return disk.find_work(_locate(core, live)) / f"restore-{live.id}"
 
 
 async def fill(core: Core, live: LiveContainer) -> None:
@@ -68,7 +70,7 @@ async def find_fields(core: Core, live: LiveContainer, init: LiveProcess) -> dic
     work = _work(core, live)
     removal.remove_tree(work)
     work.mkdir(mode=0o700, parents=True)
-    options = ["--image-path", str(path / disk.IMAGE), "--work-path", str(work), *checkpoint.flags(info)]
+    options = ["--image-path", str(disk.find_image(path)), "--work-path", str(work), *checkpoint.flags(info)]
     terminal = bool(init.spec.get("terminal"))
     argv = core.driver(live).restore_argv(live.id, live.saved.bundle, directory, options, terminal=terminal)
     env = [f"{name}={value}" for name, value in criu.environment(directory / _CONFIG).items()]
