@@ -149,6 +149,10 @@ class Daemon:
         """Return the request for a container."""
         return self.client.request(source, *args, id=self._stage.make_id(), runtime=runtime, **options)
 
+    def make_id(self) -> str:
+        """Return an id for a container."""
+        return self._stage.make_id()
+
     async def cycle(self, runtime: str, bundle: Path) -> None:
         """Run a container to its end and delete it, through the API."""
         await cycle(self.client, self.request(runtime, f"bundle:{bundle}"))

@@ -12,6 +12,7 @@ import pytest
 from tests.faults.world import World, eventually_async, get_state, is_alive, scenario
 from wherry import errors
 from wherry.client.client import Client
+from wherry.linux import libc
 from wherry.model import checkpoint as cp
 from wherry.model import request as req
 
@@ -196,3 +197,24 @@ async def test_a_shim_killed_while_it_restores_can_be_restored_again(world: Worl
         assert is_alive(info.pid)
         await _wait_more(world, client)
         await client.service.delete_checkpoint(ref)
+
+
+@scenario
+async def test_a_full_disk_leaves_no_checkpoint_and_an_unharmed_container(world: World) -> None:
+    world.runtime = "runc"
+    world.root.mkdir()
+    libc.mount("tmpfs", str(world.root), "tmpfs", 0, "size=2m")
+    world.start()
+    async with world.client() as client:
+        memory = "x=$(head -c 3000000 /dev/zero | tr '\\0' x); "
+        await client.service.run(world.request("a", "sh", "-c", memory + COUNTER[2]))
+        await _wait_more(world, client)
+        with pytest.raises(errors.ResourceExhausted, match="no space is left"):
+            await client.service.checkpoint(cp.CheckpointRequest(id=world.id("a"), name="x"))
+        assert await get_state(client, world.ref("a")) == "running"
+        numbers = await _wait_more(world, client)
+        assert numbers == list(range(len(numbers)))
+        assert await client.checkpoints() == ()
+    assert list(world.root.glob("checkpoints/*/*/*")) == []
+    await asyncio.to_thread(world.check_clean)
+    libc.umount(str(world.root))

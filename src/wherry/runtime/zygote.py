@@ -61,19 +61,24 @@ class Zygote:
         self._lock = asyncio.Lock()
         self._pidfd = -1
         self._ended = asyncio.Event()
+        self._is_ready = False
         #: Process id of the zygote, 0 when there is none.
         self.pid = 0
 
     async def start(self) -> None:
-        """Start a zygote unless one is there. Raises Internal when it does not get ready."""
+        """Have a zygote that is ready, launched now if need be. Raises Internal when it does not get ready."""
         async with self._lock:
             if self._socket is None:
-                await self._start()
+                self.launch()
+            if not self._is_ready:
+                await self._get_ready()
 
-    async def _start(self) -> None:
+    def launch(self) -> None:
+        """Begin to start a zygote, which takes as long as its rehearsal; nobody need wait for that but a request."""
         _reap_orphans()
         self._sweep()
         self._ended.clear()
+        self._is_ready = False
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         script = Path(wherry.__file__).parent / "shim" / "__main__.py"
         log = os.open(self._log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -97,10 +102,13 @@ class Zygote:
         ours.setblocking(False)
         self._socket = ours
         self._pidfd = os.pidfd_open(self.pid)
+
+    async def _get_ready(self) -> None:
+        assert self._socket is not None
         said, problem = b"", "it does not answer"
         try:
             async with asyncio.timeout(START_TIMEOUT):
-                said, problem = await self._wait_ready(ours), "it ended"
+                said, problem = await self._wait_ready(self._socket), "it ended"
         except TimeoutError:
             pass
         finally:
@@ -111,6 +119,7 @@ class Zygote:
                 async with asyncio.timeout(1.0):
                     await self._ended.wait()
             raise errors.Internal(f"cannot start the zygote: {problem}; see {self._log_path}")
+        self._is_ready = True
 
     async def _wait_ready(self, ours: socket.socket) -> bytes:
         """Return what a fresh zygote says; nothing when it has ended, which its own children may outlive."""

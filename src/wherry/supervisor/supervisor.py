@@ -83,11 +83,18 @@ class Supervisor(CheckpointCalls):
         except errors.WherryError:
             self._unlock()
             raise
-        await self.core.zygote.start()
+        self.core.zygote.launch()
         self.core.journal.open()
         start = self.core.tasks.start
+        start(self._start_zygote(), "zygote")
         start(self._recover(), "recovery")
         self._background = [start(self.core.journal.keep_synced(), "journal sync")]
+
+    async def _start_zygote(self) -> None:
+        try:
+            await self.core.zygote.start()
+        except errors.WherryError as error:
+            _logger.error("no container can be run: %s", error.message)
 
     async def _recover(self) -> None:
         _, found = await asyncio.gather(recovery.recover(self.core), self.core.runtimes.probe())

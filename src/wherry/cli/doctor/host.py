@@ -1,4 +1,4 @@
-"""Python, privileges, namespaces, limits, criu."""
+"""Python, privileges, namespaces, limits."""
 
 from __future__ import annotations
 
@@ -46,7 +46,6 @@ def check(places: Places) -> Iterator[Finding]:
     yield check_privileges(finding.read_text(places.proc / "self/status"))
     yield _check_namespaces()
     yield from _check_limits(places)
-    yield _check_criu()
 
 
 def _check_python() -> Finding:
@@ -132,13 +131,3 @@ def _check_limits(places: Places) -> Iterator[Finding]:
         yield Finding("kernel limits", WARN, detail, advice)
     else:
         yield Finding("kernel limits", OK, "process, thread, inotify and namespace limits are roomy")
-
-
-def _check_criu() -> Finding:
-    if shutil.which("criu") is None:
-        return Finding("criu", OK, "not installed; only checkpoint and restore would need it")
-    outcome = finding.try_program(["criu", "check"])
-    if outcome.status == 0:
-        return Finding("criu", OK, "criu check is content")
-    words = " / ".join(outcome.words.split(" / ")[-2:])
-    return Finding("criu", WARN, f"criu check says: {words}", "only checkpoint and restore need it: try a newer criu")

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from wherry.cli import table
-from wherry.cli.doctor import cgroups, filesystem, host, leftovers, runtimes
+from wherry.cli.doctor import cgroups, checkpoints, filesystem, host, leftovers, runtimes
 from wherry.cli.doctor.finding import FAIL, OK, WARN, Finding, Places
 
 _CHECKS: dict[str, Callable[[Places], Iterable[Finding]]] = {
     "host": host.check,
     "cgroups": cgroups.check,
     "runtimes": runtimes.check,
+    "checkpoints": checkpoints.check,
     "filesystem": filesystem.check,
     "leftovers": leftovers.check,
 }
