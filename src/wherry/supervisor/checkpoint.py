@@ -31,7 +31,7 @@ from wherry.runtime import driver as drivers
 from wherry.runtime import record, spawn
 from wherry.runtime.criu import Criu
 from wherry.supervisor import failpoint, health, pause, storage
-from wherry.supervisor.core import Core
+from wherry.supervisor.core import FULL_DISK_RETRY, Core
 from wherry.supervisor.live import LiveContainer, LiveProcess
 
 _logger = logging.getLogger(__name__)
@@ -65,7 +65,10 @@ async def create(core: Core, live: LiveContainer, request: CheckpointRequest) ->
     live.check(Change.CHECKPOINT)  # at once: who is at it already holds the lock for long
     async with live.lock:
         live.check(Change.CHECKPOINT)
-        work = await _prepare(core, live, request)
+        try:
+            work = await _prepare(core, live, request)
+        except OSError as error:
+            raise _as_ours(live, error) from error
         saved = live.saved
         try:
             fields = {"by_hand": True, "end_reason": REASON} if request.exit else {}
@@ -220,8 +223,16 @@ async def _write(core: Core, live: LiveContainer, work: _Work) -> CheckpointInfo
         await pause.thaw(core, live)  # what criu has killed dies only then
     elif live.saved.layer:
         await core.driver(live).resume(live.id)
-    frozen_us = int((time.monotonic() - begin) * 1e6)
-    return await core.thread(_finish, core, work.path, dataclasses.replace(info, frozen_us=frozen_us), work.outside)
+    info = dataclasses.replace(info, frozen_us=int((time.monotonic() - begin) * 1e6))
+    while True:
+        try:
+            return await core.thread(_finish, core, work.path, info, work.outside)
+        except OSError as error:
+            if not info.exit:
+                raise
+            # The container is gone: this is all that there is of it.
+            _logger.error("container %s: cannot finish checkpoint %s: %s; trying again", live.id, info.name, error)
+            await asyncio.sleep(FULL_DISK_RETRY)
 
 
 async def _freeze(core: Core, live: LiveContainer) -> float:
@@ -298,6 +309,8 @@ def _as_ours(live: LiveContainer, error: Exception) -> errors.WherryError:
     if isinstance(error, errors.WherryError):
         return error
     what = f"checkpoint container {live.id}"
+    if isinstance(error, FileNotFoundError | ProcessLookupError) and str(error.filename or "").startswith("/proc/"):
+        return errors.FailedPrecondition(f"cannot {what}: it has just ended")
     return errors.from_os(what, error) if isinstance(error, OSError) else errors.Internal(f"cannot {what}: {error!r}")
 
 
@@ -345,8 +358,8 @@ async def settle(core: Core, live: LiveContainer) -> None:
 
 
 def _is_at_work(path: Path) -> bool:
-    """Tell whether any program has been told to write to `path`. Blocks."""
-    wanted = os.fsencode(path)
+    """Tell whether a runtime is having criu write to `path`. Blocks."""
+    wanted = b"--image-path\0" + os.fsencode(path) + b"/"
     for entry in Path("/proc").iterdir():
         try:
             if entry.name.isdigit() and wanted in (entry / "cmdline").read_bytes():
