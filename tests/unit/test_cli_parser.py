@@ -234,6 +234,17 @@ MISUSES = {
     "top": [["--interval", "x"], ["--interval", "1ms"], ["--bogus"]],
     "processes": [[], ["a", "b"], ["a/b"], ["--bogus", "a"]],
     "events": [["x"], ["--after", "-2"], ["--filter", "color=red"], ["--filter", "label.=x"]],
+    "checkpoint create": [
+        ["c1"],
+        ["c1", "a/b"],
+        ["--exit", "--leave-running", "c1", "x"],
+        ["--pre-copy", "17", "c1", "x"],
+    ],
+    "checkpoint list": [["c1", "x"], ["--yaml"], ["--json=1"]],
+    "checkpoint inspect": [["c1"], ["c1", ".."], ["--yaml", "c1", "x"]],
+    "checkpoint rm": [["c1"], ["c1", ""], ["--all", "c1", "x"]],
+    "restore": [["c1"], ["c1", "x", "y"], ["c1", "../x"]],
+    "clone": [["c1"], ["c1@", "x"], ["c1", "a/b"]],
     "info": [["x"], ["--yaml"], ["--json=1"]],
     "version": [["x"], ["--yaml"], ["--json=1"]],
     "doctor": [["x"], ["--yaml"], ["--json=1"]],
@@ -245,7 +256,7 @@ def test_misuse_is_one_line_and_reaches_no_daemon(
     name: str, words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = install(monkeypatch, FakeService())
-    status = wherry_main(name, *words)
+    status = wherry_main(*name.split(), *words)
     assert status == 125 if name in ("run", "exec", "attach") else status in (2, 125)
     err = capsys.readouterr().err
     assert err.startswith("wherry")
@@ -257,7 +268,7 @@ def test_misuse_is_one_line_and_reaches_no_daemon(
 def test_every_command_has_misuses_and_help_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     assert set(MISUSES) == set(command.INDEX)
     for name in command.INDEX:
-        assert wherry_main(name, "--help") == 0
+        assert wherry_main(*name.split(), "--help") == 0
         out = capsys.readouterr().out
         assert out.startswith(f"usage: wherry {name} ")
         assert f"example:\n  wherry {name}" in out or f"\n  wherry {name} " in out or f" | wherry {name}" in out

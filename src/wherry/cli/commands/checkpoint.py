@@ -15,6 +15,8 @@ from wherry.cli.session import Session, Settings, open_session
 from wherry.model import checkpoint as cp
 from wherry.model import ids
 
+#: As many the daemon takes.
+_MAX_ROUNDS = 16
 COLUMNS = ("ID", "NAME", "CREATED", "STOOD STILL", "IMAGE", "LAYER", "SOURCE")
 
 
@@ -24,7 +26,7 @@ def parse_name(text: str) -> str:
 
 
 def _parse_rounds(text: str) -> int:
-    return values.parse_count(text, smallest=0)
+    return values.parse_count(text, largest=_MAX_ROUNDS, smallest=0)
 
 
 def _add_name(parser: Parser) -> None:
