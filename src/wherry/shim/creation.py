@@ -223,6 +223,8 @@ class Creation:
         status = self._wait_runtime()
         shared.epoll.unregister(self._wake.fd)
         self._wake.close()
+        if status != 0:
+            self._streams.collect()  # its last words may still be on their way
         if status is None:
             self._report("E DeadlineExceeded the runtime did not create the process in time")
         elif status:
