@@ -123,12 +123,19 @@ class Checkpoints:
             except OSError:
                 return  # there are others
 
-    def sweep(self, kept: set[Path]) -> None:
-        """Remove what a dead supervisor has left half-made or half-removed, but for `kept`."""
-        for path in (*self.root.glob("*/*/.*"), *self.root.glob(f"*/*/{TEMPORARY}*")):
-            if path not in kept:
-                _logger.info("%s is no whole checkpoint; removed", path)
+    def find_stale(self, kept: set[Path]) -> list[Path]:
+        """Return what a dead supervisor has left half-made or half-removed, but for `kept`."""
+        found = (*self.root.glob("*/*/.*"), *self.root.glob(f"*/*/{TEMPORARY}*"))
+        return [path for path in found if path not in kept]
+
+    def sweep(self, stale: list[Path]) -> None:
+        """Remove what `find_stale` has found."""
+        for path in stale:
+            _logger.info("%s is no whole checkpoint; removed", path)
+            try:
                 removal.remove_tree(path)
+            except OSError as error:
+                _logger.error("cannot remove %s: %s", path, error)
 
 
 def save(directory: Path, info: CheckpointInfo, outside: Outside) -> None:

@@ -378,6 +378,8 @@ def _take_over(core: Core, live: LiveContainer, path: Path) -> CheckpointInfo | 
             return _finish(core, path, *disk.load(path))
     except (errors.WherryError, OSError) as error:
         _logger.warning("container %s: %s", live.id, error)
-    if path.exists():
+    try:
         core.checkpoints.discard(path)
+    except OSError as error:
+        _logger.error("container %s: cannot remove %s: %s", live.id, path, error)
     return None

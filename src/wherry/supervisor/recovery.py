@@ -56,9 +56,11 @@ async def recover(core: Core) -> None:
         found = await core.thread(_survey, core)
         for live in found:
             core.containers[live.key] = live
+        # Before anything is recovered: what recovery itself removes is being removed already.
+        stale = await core.thread(_find_stale_checkpoints, core, found)
         slow = [task for task in await asyncio.gather(*(_recover(core, live) for live in found)) if task is not None]
         await core.thread(_sweep_storage, core, {live.key for live in found})
-        await core.thread(_sweep_checkpoints, core, found)
+        await core.thread(core.checkpoints.sweep, stale)
     finally:
         core.recovered.set()
     _logger.info("recovered %d containers", len(core.containers))
@@ -332,12 +334,12 @@ async def _finish_start(core: Core, live: LiveContainer, init: LiveProcess) -> N
     await birth.started(core, live, init)
 
 
-def _sweep_checkpoints(core: Core, found: list[LiveContainer]) -> None:
+def _find_stale_checkpoints(core: Core, found: list[LiveContainer]) -> list[Path]:
     kept = set()
     for live in found:
         if live.saved.checkpointing:
             kept.add(core.checkpoints.making(live.disk.namespace, live.id, live.saved.checkpointing))
-    core.checkpoints.sweep(kept)
+    return core.checkpoints.find_stale(kept)
 
 
 def _sweep_storage(core: Core, known: set[tuple[str, str]]) -> None:
