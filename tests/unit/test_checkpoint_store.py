@@ -52,7 +52,7 @@ def test_a_half_made_one_is_listed_by_nobody_and_swept(store: disk.Checkpoints) 
     assert store.list() == []
     with pytest.raises(errors.NotFound, match="'noon'"):
         store.load("default", "job", "noon")
-    assert store.find_stale({making}) == []
+    assert store.find_stale({making}) == ()
     store.sweep(store.find_stale(set()))
     assert not making.exists()
 

@@ -123,12 +123,12 @@ class Checkpoints:
             except OSError:
                 return  # there are others
 
-    def find_stale(self, kept: set[Path]) -> list[Path]:
+    def find_stale(self, kept: set[Path]) -> tuple[Path, ...]:
         """Return what a dead supervisor has left half-made or half-removed, but for `kept`."""
         found = (*self.root.glob("*/*/.*"), *self.root.glob(f"*/*/{TEMPORARY}*"))
-        return [path for path in found if path not in kept]
+        return tuple(path for path in found if path not in kept)
 
-    def sweep(self, stale: list[Path]) -> None:
+    def sweep(self, stale: tuple[Path, ...]) -> None:
         """Remove what `find_stale` has found."""
         for path in stale:
             _logger.info("%s is no whole checkpoint; removed", path)

@@ -334,7 +334,7 @@ async def _finish_start(core: Core, live: LiveContainer, init: LiveProcess) -> N
     await birth.started(core, live, init)
 
 
-def _find_stale_checkpoints(core: Core, found: list[LiveContainer]) -> list[Path]:
+def _find_stale_checkpoints(core: Core, found: list[LiveContainer]) -> tuple[Path, ...]:
     kept = set()
     for live in found:
         if live.saved.checkpointing:
