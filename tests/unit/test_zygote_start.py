@@ -5,7 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import resource
+import shutil
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -38,8 +43,60 @@ async def test_one_that_is_killed_in_its_rehearsal_leaves_nothing_in_the_way(tmp
     await zygote.close(wait=True)
 
     # What the killed one has left came to us, as it comes to the daemon, which has a reaper.
-    def is_reaped() -> bool:
-        leaks.reap(before)
-        return leaks.take(containers=False).children == before
+    eventually(lambda: _is_reaped(before))
 
-    eventually(is_reaped)
+
+@pytest.mark.parametrize("limit", [14, 16, 18, 20, 22])
+async def test_one_whose_rehearsal_fails_half_way_still_reaps_its_shims(tmp_path: Path, limit: int) -> None:
+    before = leaks.take(containers=False).children
+    zygote = Zygote(tmp_path / "zygote.log")
+    zygote.launch()
+    # Descriptors run out in the middle of it.
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.prlimit(zygote.pid, resource.RLIMIT_NOFILE, (limit, hard))
+    await zygote.start()
+    assert "the rehearsal failed" in (tmp_path / "zygote.log").read_text()
+    pid = zygote.pid
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (1024, hard))
+    eventually(lambda: len(leaks.descendants(pid)) >= 2)
+    spare = min(leaks.descendants(pid))
+    os.kill(spare, signal.SIGKILL)
+    eventually(lambda: spare not in leaks.descendants(pid))
+    await zygote.close(wait=True)
+    eventually(lambda: _is_reaped(before))
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.05])
+async def test_one_that_is_closed_in_its_rehearsal_leaves_nothing(tmp_path: Path, delay: float) -> None:
+    zygote = Zygote(tmp_path / "zygote.log")
+    zygote.launch()
+    await asyncio.sleep(delay)
+    await zygote.close(wait=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["zygote.log"]
+    assert (tmp_path / "zygote.log").read_text() == ""
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.03, 0.06, 0.09])
+def test_one_whose_daemon_is_killed_ends_in_its_rehearsal(tmp_path: Path, delay: float) -> None:
+    before = leaks.take(containers=False).children
+    script = (
+        "import sys, time; from pathlib import Path; from wherry.runtime.zygote import Zygote\n"
+        "Zygote(Path(sys.argv[1])).launch(); print(flush=True); time.sleep(60)"
+    )
+    daemon = subprocess.Popen([sys.executable, "-c", script, str(tmp_path / "zygote.log")], stdout=subprocess.PIPE)
+    assert daemon.stdout is not None
+    daemon.stdout.readline()
+    time.sleep(delay)  # not a wait: where in the rehearsal it is killed
+    daemon.kill()
+    daemon.wait()
+    daemon.stdout.close()
+    # Its successor does this, which must not keep anybody waiting for what is gone.
+    for path in tmp_path.glob(".*"):
+        shutil.rmtree(path, ignore_errors=True)
+    eventually(lambda: _is_reaped(before), 3.0)
+    assert (tmp_path / "zygote.log").read_text() == ""
+
+
+def _is_reaped(before: frozenset[int]) -> bool:
+    leaks.reap(before)
+    return leaks.take(containers=False).children == before

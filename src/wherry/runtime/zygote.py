@@ -223,6 +223,11 @@ class Zygote:
         async with self._lock:
             if self._socket is None:
                 return
+            if not self._is_ready:
+                try:
+                    await self._get_ready()  # cut off in its rehearsal it would leave children that nobody reaps
+                except errors.Internal:
+                    return
             self._socket.close()
             self._socket = None
             if wait:

@@ -7,6 +7,7 @@ the fork, it would be a private copy in every one of them (docs/decisions/0005-r
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import time
@@ -24,9 +25,13 @@ _TIMEOUT = 5.0
 _ENOUGH = 2.0
 
 
-def run(directory: str, shared: creation.Shared) -> None:
-    """Rehearse in `directory`, which is made and removed. Whatever goes wrong only costs memory later."""
+def run(directory: str, shared: creation.Shared, kept: int) -> None:
+    """Rehearse in `directory`, which is made and removed. Whatever goes wrong only costs memory later.
+
+    Of the caller's descriptors it leaves open the first three, those of `shared` and `kept`.
+    """
     words = os.dup(2)
+    has_failed = False
     give_up = time.monotonic() + _ENOUGH
     try:
         for number in range(ROUNDS):
@@ -35,10 +40,16 @@ def run(directory: str, shared: creation.Shared) -> None:
     except OSError as error:
         os.dup2(words, 2)
         record.write_words(f"the rehearsal failed, shims will be larger: {error}")
+        has_failed = True
     finally:
         os.chdir("/")
         os.dup2(words, 2)
         os.close(words)
+    if has_failed:
+        # Once the traceback is gone: a creation that was cut off has left open what it had, and hears the signals.
+        gc.collect()
+        shared.close_others(kept)
+        shared.wake.listen()
 
 
 def _one(directory: str, shared: creation.Shared) -> None:

@@ -29,6 +29,10 @@ class Wakeup:
         self.fd, self.write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._before = signal.set_wakeup_fd(self.write_fd, warn_on_full_buffer=False)
 
+    def listen(self) -> None:
+        """Take the wakeups back from another one that was never closed."""
+        signal.set_wakeup_fd(self.write_fd, warn_on_full_buffer=False)
+
     def drain(self) -> None:
         """Empty the pipe; to be called before looking for children, so that no later one is missed."""
         try:

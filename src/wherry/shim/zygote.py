@@ -14,6 +14,7 @@ from __future__ import annotations
 import gc
 import os
 import select
+import signal
 import socket
 
 from wherry.linux import libc
@@ -38,20 +39,33 @@ def main(fd: int, scratch: str) -> None:
     os.closerange(3, fd)
     os.closerange(fd + 1, creation.MAX_FD)
     creation.learn_argument_area()
+    requests = socket.socket(fileno=fd)
+    # Until it is ready it dies with its wherryd, whose successor removes what it rehearses with.
+    libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGKILL)
+    if _has_closed(requests):
+        return
     libc.prctl(libc.PR_SET_CHILD_SUBREAPER, 1)
     wakeup.handle_signals()
     shared = creation.Shared()
-    rehearsal.run(scratch, shared)
+    rehearsal.run(scratch, shared, fd)
     creation.show_as("wherry-zygote", os.getpid())
-    requests = socket.socket(fileno=fd)
     zygote = Zygote(requests, shared)
     zygote.rehearse()
     libc.set_name(b"wherry-zygote")
     # No gc.collect() here: the holes it makes in pages would be filled, and so copied, after each fork.
     gc.disable()
     gc.freeze()
-    requests.send(b"ready")
-    zygote.serve()
+    libc.prctl(libc.PR_SET_PDEATHSIG, 0)
+    if not _has_closed(requests):
+        requests.send(b"ready")
+        zygote.serve()
+
+
+def _has_closed(requests: socket.socket) -> bool:
+    """Tell whether wherryd has gone away: nothing but the end is to be read before we are ready."""
+    with select.epoll() as epoll:
+        epoll.register(requests.fileno(), select.EPOLLIN)
+        return bool(epoll.poll(0))
 
 
 class Zygote:
