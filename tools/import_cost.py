@@ -18,6 +18,7 @@ DEPENDENCIES = {
     "both": "grpc.aio, wherry.wire.wherry_v1_pb2",
     "rich (tables)": "rich.table, rich.console",
     "prometheus_client": "prometheus_client",
+    "backports.zstd with tarfile": "backports.zstd, tarfile",
     "for scale: asyncio": "asyncio",
     "for scale: argparse": "argparse",
 }

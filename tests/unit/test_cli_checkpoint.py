@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -46,8 +47,8 @@ def test_a_container_goes_on_unless_it_is_to_end(fake: FakeService) -> None:
 @pytest.mark.parametrize(
     ("words", "status", "said"),
     [
-        (("checkpoint",), 2, "one of these is missing: create, list, inspect, rm"),
-        (("checkpoint", "nope"), 2, "'nope' is not one of create, list, inspect, rm"),
+        (("checkpoint",), 2, "one of these is missing: create, list, inspect, export, import, rm"),
+        (("checkpoint", "nope"), 2, "'nope' is not one of create, list, inspect, export, import, rm"),
         (("checkpoint", "create", "job"), 2, "NAME"),
         (("checkpoint", "create", "job", "../x"), 2, "checkpoint name '../x' is not valid"),
         (("checkpoint", "create", "--exit", "--leave-running", "job", "x"), 125, "exclude each other"),
@@ -101,3 +102,44 @@ def test_restore_and_clone_print_ids(fake: FakeService, capsys: pytest.CaptureFi
         cp.CloneRequest(id="job", name="a", new_ids=("x", "y")),
         cp.CloneRequest(id="job", new_ids=("z",)),
     ]
+
+
+def test_export_writes_a_file_that_only_its_owner_reads(
+    fake: FakeService, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "job.wherry"
+    assert wherry_main("checkpoint", "export", "job", "noon", str(file)) == 0
+    assert file.read_bytes() == b"onetwo"
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert fake.sent(cp.CheckpointRef) == [cp.CheckpointRef(id="job", name="noon")]
+    assert capsys.readouterr().out == f"job@noon: 6B in {file}\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["job.wherry"]
+
+
+def test_import_sends_the_file_and_what_is_granted(
+    fake: FakeService, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "job.wherry"
+    file.write_bytes(b"x" * 600_000)
+    flags = ("--as", "job@later", "--grant", "privileged", "--grant", "path=/a:/b")
+    assert wherry_main("checkpoint", "import", *flags, str(file)) == 0
+    assert fake.sent(cp.ImportRequest) == [
+        cp.ImportRequest(id="job", name="later", grants=("privileged", "path=/a:/b"))
+    ]
+    assert fake.imported == b"x" * 600_000
+    assert capsys.readouterr().out == "job@later\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("export", "job", "noon", "/nonexistent/file"), "cannot write /nonexistent/file"),
+        (("import", "/nonexistent"), "cannot read /nonexistent: no such file"),
+        (("import", "/"), "cannot read /"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_named(
+    fake: FakeService, words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert wherry_main("checkpoint", *words) == 125
+    assert said in capsys.readouterr().err

@@ -249,6 +249,16 @@ class FakeService:
         self._note("restore", request)
         return self._set(request.id, state="running")
 
+    async def export_checkpoint(self, request: cp.CheckpointRef) -> AsyncIterator[cp.CheckpointPiece]:
+        self._note("export_checkpoint", request)
+        for data in (b"one", b"two"):
+            yield cp.CheckpointPiece(data=data)
+
+    async def import_checkpoint(self, request: cp.ImportRequest, data: AsyncIterator[bytes]) -> cp.CheckpointInfo:
+        self._note("import_checkpoint", request)
+        self.imported = b"".join([piece async for piece in data])
+        return self._make_checkpoint(request.id or "job", request.name or "noon")
+
     async def clone(self, request: cp.CloneRequest) -> st.ContainerList:
         self._note("clone", request)
         for id in request.new_ids:

@@ -242,6 +242,8 @@ MISUSES = {
     ],
     "checkpoint list": [["c1", "x"], ["--yaml"], ["--json=1"]],
     "checkpoint inspect": [["c1"], ["c1", ".."], ["--yaml", "c1", "x"]],
+    "checkpoint export": [["c1", "x"], ["c1", "..", "file"], ["--as", "x", "c1", "x", "file"]],
+    "checkpoint import": [[], ["--as", "a/b", "file"], ["a", "b"]],
     "checkpoint rm": [["c1"], ["c1", ""], ["--all", "c1", "x"]],
     "restore": [["c1"], ["c1", "x", "y"], ["c1", "../x"]],
     "clone": [["c1"], ["c1@", "x"], ["c1", "a/b"]],

@@ -11,6 +11,7 @@ import grpc
 from wherry import errors
 from wherry.api import status
 from wherry.api.calls import Calls
+from wherry.model import checkpoint as cp
 from wherry.model import request as req
 from wherry.model import status as st
 from wherry.supervisor.follow import Attachment
@@ -27,6 +28,9 @@ def handlers(service: Supervisor, calls: Calls) -> list[grpc.GenericRpcHandler]:
         by_service.setdefault(group, {})[wire] = make(method, getattr(service, method.name), calls)
     by_service["Containers"]["Attach"] = grpc.stream_stream_rpc_method_handler(
         _attach(service, calls), pb.AttachInput.FromString, pb.Output.SerializeToString
+    )
+    by_service["Containers"]["ImportCheckpoint"] = grpc.stream_unary_rpc_method_handler(
+        _import(service, calls), pb.ImportInput.FromString, pb.CheckpointInfo.SerializeToString
     )
     return [grpc.method_handlers_generic_handler(f"wherry.v1.{name}", table) for name, table in by_service.items()]
 
@@ -110,3 +114,24 @@ async def _feed(attachment: Attachment, inputs: AsyncIterator[pb.AttachInput]) -
                 return
     except errors.FailedPrecondition:
         return
+
+
+def _import(service: Supervisor, calls: Calls) -> Callable[[AsyncIterator[pb.ImportInput], Any], Any]:
+    async def handle(inputs: AsyncIterator[pb.ImportInput], context: Any) -> pb.CheckpointInfo:
+        try:
+            with calls:
+                first = await anext(inputs, None)
+                if first is None or not first.HasField("start"):
+                    raise errors.InvalidArgument("cannot import: the first message must carry `start`")
+                request = convert.from_message(cp.ImportRequest, first.start)
+                made: pb.CheckpointInfo = convert.to_message(await service.import_checkpoint(request, _pieces(inputs)))
+                return made
+        except Exception as error:  # noqa: BLE001 - the RPC boundary
+            await status.abort(context, error)
+
+    return handle
+
+
+async def _pieces(inputs: AsyncIterator[pb.ImportInput]) -> AsyncIterator[bytes]:
+    async for message in inputs:
+        yield message.data

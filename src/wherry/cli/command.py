@@ -46,6 +46,8 @@ INDEX: dict[str, tuple[str, str]] = {
     "checkpoint create": ("checkpoint", "write down a running container"),
     "checkpoint list": ("checkpoint", "list checkpoints"),
     "checkpoint inspect": ("checkpoint", "show all that is known of a checkpoint"),
+    "checkpoint export": ("checkpoint", "write a checkpoint to a file"),
+    "checkpoint import": ("checkpoint", "take a checkpoint from a file"),
     "checkpoint rm": ("checkpoint", "delete checkpoints"),
     "restore": ("checkpoint", "let a container go on where a checkpoint was written"),
     "clone": ("checkpoint", "make containers that go on from a checkpoint, or a running one"),

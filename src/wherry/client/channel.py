@@ -232,6 +232,28 @@ class Remote:
     async def clone(self, request: cp.CloneRequest) -> st.ContainerList:
         return cast("st.ContainerList", await self._call("clone", request))
 
+    def export_checkpoint(self, request: cp.CheckpointRef) -> AsyncIterator[cp.CheckpointPiece]:
+        return self._stream("export_checkpoint", request)
+
+    async def import_checkpoint(self, request: cp.ImportRequest, data: AsyncIterator[bytes]) -> cp.CheckpointInfo:
+        async def inputs() -> AsyncIterator[pb.ImportInput]:
+            yield pb.ImportInput(start=convert.to_message(request))
+            async for piece in data:
+                for start in range(0, len(piece), 1 << 20):
+                    yield pb.ImportInput(data=piece[start : start + (1 << 20)])
+
+        call: Any = self._channel.stream_unary(
+            methods.IMPORT,
+            request_serializer=pb.ImportInput.SerializeToString,
+            response_deserializer=pb.CheckpointInfo.FromString,
+        )(inputs())
+        try:
+            return convert.from_message(cp.CheckpointInfo, await call)
+        except grpc.aio.AioRpcError as error:
+            raise to_error(error) from None
+        finally:
+            call.cancel()
+
     async def stats(self, request: req.StatsRequest) -> Stats:
         return cast("Stats", await self._call("stats", request))
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from wherry import errors
+from wherry.client import archives
 from wherry.client.container import Container, format_env
 from wherry.client.service import Service
 from wherry.model import checkpoint as cp
@@ -75,6 +77,18 @@ class Client:
         """Return the checkpoints of all containers, those that are deleted included, oldest first."""
         request = cp.ListCheckpointsRequest(namespace="" if all_namespaces else self.namespace)
         return (await self.service.list_checkpoints(request)).checkpoints
+
+    async def import_checkpoint(
+        self, file: str | os.PathLike[str], *, id: str = "", name: str = "", grants: Sequence[str] = ()
+    ) -> cp.CheckpointInfo:
+        """Take the checkpoint in the archive `file`, as `name` of the container `id` ("": what the archive says).
+
+        `grants` are what it may have of this host (`wherry.model.checkpoint.ImportRequest`). Raises PermissionDenied
+        naming those that are missing, InvalidArgument for what is no archive, DataLoss for a damaged one, and
+        AlreadyExists.
+        """
+        request = cp.ImportRequest(id=id, namespace=self.namespace, name=name, grants=tuple(grants))
+        return await archives.load(self.service, request, file)
 
     def events(self, *, after: int = -1, follow: bool = True, filters: Sequence[str] = ()) -> AsyncIterator[st.Event]:
         """Yield events above sequence number `after` (-1: new ones only), then follow.

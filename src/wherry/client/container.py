@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal as signals
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 
+from wherry.client import archives
 from wherry.client.service import Attachment, Service
 from wherry.model import checkpoint as cp
 from wherry.model import ids
@@ -197,6 +199,10 @@ class Container(Process):
 
     def _checkpoint_ref(self, name: str) -> cp.CheckpointRef:
         return cp.CheckpointRef(id=self.container_id, namespace=self.namespace, name=name)
+
+    async def export_checkpoint(self, name: str, file: str | os.PathLike[str]) -> int:
+        """Write the checkpoint `name` to `file` as one archive; return its size in bytes. Raises NotFound."""
+        return await archives.save(self._service, self._checkpoint_ref(name), file)
 
     async def restore(self, name: str) -> st.ContainerInfo:
         """Let the container, which has ended or is deleted, go on where the checkpoint `name` was written.

@@ -230,6 +230,7 @@ class SyncContainer(SyncProcess):
     checkpoint = _method(Container.checkpoint)
     checkpoints = _method(Container.checkpoints)
     delete_checkpoint = _method(Container.delete_checkpoint)
+    export_checkpoint = _method(Container.export_checkpoint)
     restore = _method(Container.restore)
 
     def clone(self, *new_ids: str, checkpoint: str = "") -> list[SyncContainer]:
@@ -247,6 +248,7 @@ class Sync(_Face[Client]):
 
     containers = _method(Client.containers)
     checkpoints = _method(Client.checkpoints)
+    import_checkpoint = _method(Client.import_checkpoint)
     version = _method(Client.version)
     info = _method(Client.info)
     events = _stream(Client.events)

@@ -50,6 +50,27 @@ class ListCheckpointsRequest:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ImportRequest:
+    """Take a checkpoint from an archive, as `name` of the container `id` ("": what the archive says).
+
+    What it asks for of this host it has only by one of `grants`: `privileged`, `network=host`, `cap=NAME`, `path=PATH`
+    or `path=THERE:HERE` for each path of the host that it names, `runtime-args`, `no-pivot`, `unix-sockets`, or `all`.
+    """
+
+    id: str = ""
+    namespace: str = ids.DEFAULT_NAMESPACE
+    name: str = ""
+    grants: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckpointPiece:
+    """The next bytes of an archive."""
+
+    data: bytes = b""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CloneRequest:
     """Make a container of each of `new_ids` from the checkpoint `name` of `id`; "": from it as it runs now."""
 

@@ -82,6 +82,12 @@ def prepare(request: CreateRequest, directory: Path, *, cgroups_path: str, hidde
         raise kind(f"cannot prepare container {request.id}: {error.filename or directory}: {error.strerror}") from error
 
 
+def hide(request: CreateRequest, directory: Path, hidden: Sequence[Path]) -> None:
+    """Hide this host's secrets in the layer in `directory`, which was filled with one that comes from elsewhere."""
+    if request.source.kind == "host":
+        layers.hide(directory, "/", host.masks([os.path.realpath(path) for path in hidden]))
+
+
 def reopen(directory: Path, *, is_layered: bool) -> dict[str, Any]:
     """Return the OCI process of a bundle that was prepared before and is to be run once more; blocks on the disk.
 

@@ -76,6 +76,42 @@ def revive(directory: Path) -> None:
         shutil.rmtree(mark)
 
 
+def hide(directory: Path, lower: str, masks: host.Masks) -> None:
+    """Hide `masks` of `lower` in a layer in `directory` that was not made here, and may show what it should not.
+
+    What is opaque in it, or no directory, hides what lies below (Documentation/filesystems/overlayfs.rst).
+    """
+    upper = str(directory / "upper")
+    for path in masks.directories:
+        if not _hides(upper, os.path.relpath(path, lower), itself=True):
+            _mask_directory(upper, lower, path)
+    for path in masks.files:
+        if not _hides(upper, os.path.relpath(path, lower), itself=False):
+            _mask_file(upper, lower, path)
+
+
+def _hides(upper: str, relative: str, *, itself: bool) -> bool:
+    """Tell whether nothing below can be seen at `relative`; `itself`: a directory there has to be opaque."""
+    path, names = upper, relative.split("/")
+    for number, name in enumerate(names):
+        path = f"{path}/{name}"
+        try:
+            mode = os.lstat(path).st_mode
+        except FileNotFoundError:
+            return False
+        is_last = number == len(names) - 1
+        if not stat.S_ISDIR(mode) or _is_opaque(path) or (is_last and not itself):
+            return True
+    return False
+
+
+def _is_opaque(path: str) -> bool:
+    try:
+        return os.getxattr(path, _OPAQUE, follow_symlinks=False) == b"y"
+    except OSError:
+        return False
+
+
 def _place_on_disk(view: View, directory: Path, options: str) -> Entry:
     upper, work = directory / f"{view.prefix}upper", directory / f"{view.prefix}work"
     work.mkdir(0o700)
@@ -125,8 +161,7 @@ def _layers(lower: str, upper: str, work: str) -> dict[str, str]:
 
 
 def _mask_directory(upper: str, lower: str, path: str) -> None:
-    made = _make_way(upper, lower, os.path.relpath(path, lower))
-    _make_opaque(made)
+    _make_opaque(_make_way(upper, lower, os.path.relpath(path, lower)))
 
 
 def _make_opaque(path: str) -> None:

@@ -10,6 +10,7 @@ One that is being written has a name with a dot in front, which no checkpoint ha
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ WORK = "work"
 V0_FILE = "config.json"
 V0_WORK = "criu.work"
 _MAKING = ".making-"
+_IMPORTING = ".importing-"
 #: Begins the name of one that exists while clones are made from it; no user can give it.
 TEMPORARY = "clone~"
 _VERSION = 1
@@ -67,14 +69,25 @@ class Checkpoints:
         path = self.path(namespace, container_id, name)
         if path.exists():
             raise errors.AlreadyExists(f"cannot write checkpoint {name} of container {container_id}: it exists")
-        self.root.mkdir(mode=0o700, exist_ok=True)
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         making = self.making(namespace, container_id, name)
         removal.remove_tree(making)
-        making.mkdir(mode=0o700)
-        (making / IMAGE).mkdir(mode=0o700)
-        (making / WORK).mkdir(mode=0o700)
+        self._make(making)
         return making
+
+    def begin_import(self, namespace: str, container_id: str, name: str) -> Path:
+        """Return a new directory for a checkpoint from elsewhere; several may be at it. Raises AlreadyExists."""
+        path = self.path(namespace, container_id, name)
+        if path.exists():
+            raise errors.AlreadyExists(f"cannot import checkpoint {name} of container {container_id}: it exists")
+        making = path.with_name(f"{_IMPORTING}{ids.make()}")
+        self._make(making)
+        return making
+
+    def _make(self, making: Path) -> None:
+        self.root.mkdir(mode=0o700, exist_ok=True)
+        # Not mkdir(parents=True): its modes are those of the umask.
+        for directory in (making.parent.parent, making.parent, making, making / IMAGE, making / WORK):
+            directory.mkdir(mode=0o700, exist_ok=True)
 
     def making(self, namespace: str, container_id: str, name: str) -> Path:
         """Return the directory of a checkpoint that is being written."""
@@ -89,7 +102,12 @@ class Checkpoints:
             libc.sync_filesystem(fd)
         finally:
             os.close(fd)
-        making.rename(making.with_name(info.name))
+        try:
+            making.rename(making.with_name(info.name))
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
+            raise errors.AlreadyExists(f"container {info.id} has a checkpoint {info.name!r} by now") from error
         _sync_directory(making.parent)
 
     def load(self, namespace: str, container_id: str, name: str) -> CheckpointInfo:

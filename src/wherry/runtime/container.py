@@ -24,6 +24,10 @@ QUARANTINE = "quarantine"
 TRASH = ".removed-"
 
 
+#: Hidden from containers even when this supervisor has other ones: a daemon beside it may have these.
+DEFAULT_DIRS = (Path("/run/wherry"), Path("/var/lib/wherry"))
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Record:
     """The durable state of one container.
@@ -81,6 +85,10 @@ class Directories:
 
     state: Path
     root: Path
+
+    def find_own(self) -> list[Path]:
+        """Return every directory of Wherry's that is there, those of a daemon at the usual places included."""
+        return [path for path in (self.state, self.root, *DEFAULT_DIRS) if path.exists()]
 
     @property
     def journal(self) -> Path:

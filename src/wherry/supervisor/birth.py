@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from wherry import errors
@@ -17,6 +15,7 @@ from wherry.model.lifecycle import Change, State
 from wherry.oci import bundle
 from wherry.runtime import driver as drivers
 from wherry.runtime import log
+from wherry.runtime.container import Directories
 from wherry.runtime.process import Process
 from wherry.supervisor import death, deletion, failpoint, health, kill, oom, restoration, update
 from wherry.supervisor.core import Core
@@ -28,8 +27,6 @@ LOG_MAX_FILES = 4
 END_GRACE = 0.5
 #: Seconds for `start` of a runtime to come to an end when the container has.
 START_GRACE = 2.0
-#: Hidden from containers even when this supervisor has other ones: a daemon beside it may have these.
-DEFAULT_DIRS = (Path("/run/wherry"), Path("/var/lib/wherry"))
 #: Finished execs whose record and log are kept per container.
 KEPT_EXECS = 64
 
@@ -59,8 +56,7 @@ def name_error(what: str, error: Exception) -> errors.WherryError:
 async def _create(core: Core, live: LiveContainer) -> None:
     request = live.saved.request
     runtime = live.saved.runtime or await core.runtimes.resolve(request.runtime)
-    hidden = (core.settings.state_dir, core.settings.root_dir, *DEFAULT_DIRS)
-    prepared = await core.thread(_prepare, live, hidden)
+    prepared = await core.thread(_prepare, live, core.directories)
     _check_cgroup(core, live, prepared.cgroups_path)
     live.save(
         runtime=runtime,
@@ -90,14 +86,14 @@ def _check_cgroup(core: Core, live: LiveContainer, path: str) -> None:
             raise errors.FailedPrecondition(f"{what} and {theirs} of container {other.id} are not apart")
 
 
-def _prepare(live: LiveContainer, hidden: Sequence[Path]) -> bundle.Prepared:
+def _prepare(live: LiveContainer, directories: Directories) -> bundle.Prepared:
     """Make the directories, and the bundle in them. Until state.json is there they are nobody's, and swept."""
     live.disk.create()
     return bundle.prepare(
         live.saved.request,
         live.disk.storage,
         cgroups_path=f"/wherry~{live.id[:100]}~{live.saved.generation:x}",
-        hidden=[path for path in hidden if path.exists()],
+        hidden=directories.find_own(),
     )
 
 

@@ -226,7 +226,7 @@ async def _write(core: Core, live: LiveContainer, work: _Work) -> CheckpointInfo
     info = dataclasses.replace(info, frozen_us=int((time.monotonic() - begin) * 1e6))
     while True:
         try:
-            return await core.thread(_finish, core, work.path, info, work.outside)
+            return await core.thread(finish, core, work.path, info, work.outside)
         except OSError as error:
             if not info.exit:
                 raise
@@ -264,7 +264,8 @@ async def _dump(core: Core, live: LiveContainer, work: _Work, image: Path, optio
     raise kind(f"cannot checkpoint container {live.id}: {said or f'the runtime ended with {result.status}'}")
 
 
-def _finish(core: Core, path: Path, info: CheckpointInfo, outside: disk.Outside) -> CheckpointInfo:
+def finish(core: Core, path: Path, info: CheckpointInfo, outside: disk.Outside) -> CheckpointInfo:
+    """Let what has been written to `path` be a checkpoint, and return all that is known of it. Blocks."""
     images = [path / disk.IMAGE, *path.glob("pre-*")]
     info = dataclasses.replace(
         info,
@@ -375,7 +376,7 @@ def _take_over(core: Core, live: LiveContainer, path: Path) -> CheckpointInfo | 
         if not path.exists():
             return core.checkpoints.load(live.disk.namespace, live.id, live.saved.checkpointing)
         if criu_module.has_finished(path / disk.WORK / "dump.log") and (path / disk.IMAGE / "inventory.img").exists():
-            return _finish(core, path, *disk.load(path))
+            return finish(core, path, *disk.load(path))
     except (errors.WherryError, OSError) as error:
         _logger.warning("container %s: %s", live.id, error)
     try:

@@ -18,9 +18,10 @@ from wherry.runtime.checkpoint import TEMPORARY
 from wherry.supervisor import checkpoint, deletion, restoration
 from wherry.supervisor.core import Core
 from wherry.supervisor.live import LiveContainer
+from wherry.supervisor.transfer import TransferCalls
 
 
-class CheckpointCalls:
+class CheckpointCalls(TransferCalls):
     """Checkpoints of the containers of `core`; `create` makes and starts a container of a request and record fields."""
 
     core: Core
@@ -128,7 +129,8 @@ def _check(request: cp.CheckpointRef) -> tuple[str, str, str]:
 
 def _find_runtime(info: cp.CheckpointInfo) -> str:
     """Return where the runtime is that has written a checkpoint: no other reads it."""
-    path = info.runtime if os.access(info.runtime, os.X_OK) else shutil.which(os.path.basename(info.runtime))
+    is_here = info.runtime.startswith("/") and os.access(info.runtime, os.X_OK)
+    path = info.runtime if is_here else shutil.which(os.path.basename(info.runtime))
     if not path:
         name = os.path.basename(info.runtime)
         raise errors.FailedPrecondition(

@@ -111,6 +111,8 @@ class Core:
         self.is_closing = False
         self._executor = ThreadPoolExecutor(max_workers=4, thread_name_prefix="wherry-disk")
         self._remover = ThreadPoolExecutor(max_workers=1, thread_name_prefix="wherry-removal")
+        #: Reading and writing archives: each as long as its other end takes.
+        self.transfers = ThreadPoolExecutor(max_workers=4, thread_name_prefix="wherry-transfer")
         self._last_generation = 0
 
     async def thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -143,6 +145,7 @@ class Core:
         """Let the threads end."""
         self._executor.shutdown(wait=True)
         self._remover.shutdown(wait=True)
+        self.transfers.shutdown(wait=True)
 
     def make_generation(self) -> int:
         """Return a number that no container of these directories had before: the time, in nanoseconds."""

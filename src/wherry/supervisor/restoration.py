@@ -14,6 +14,7 @@ from wherry import errors
 from wherry.model import frame, ids
 from wherry.model.checkpoint import CheckpointInfo
 from wherry.model.lifecycle import Change, State
+from wherry.oci import bundle
 from wherry.runtime import checkpoint as disk
 from wherry.runtime import criu as criu_module
 from wherry.runtime import record, removal
@@ -46,8 +47,17 @@ def _work(core: Core, live: LiveContainer) -> Path:
 
 async def fill(core: Core, live: LiveContainer) -> None:
     """Give a container that goes on from a checkpoint the content of the layer that was written down."""
-    if live.saved.checkpoint and live.saved.layer:
-        await storage.copy_in(core, _locate(core, live) / disk.LAYER, live.disk.storage)
+    if not live.saved.checkpoint or not live.saved.layer:
+        return
+    layer = _locate(core, live) / disk.LAYER
+    if live.saved.layer == "tmpfs" and layer.is_dir():
+        raise errors.FailedPrecondition(
+            f"cannot restore container {live.id}: its writable layer would be in memory, since {core.settings.root_dir}"
+            " is on a filesystem that cannot hold one"
+        )
+    await storage.copy_in(core, layer, live.disk.storage)
+    # The machine where it was written may have hidden other things, and the archive it came in anything.
+    await core.thread(bundle.hide, live.saved.request, live.disk.storage, core.directories.find_own())
 
 
 async def find_fields(core: Core, live: LiveContainer, init: LiveProcess) -> dict[str, list[str]]:

@@ -47,13 +47,14 @@ _TABLE = (
     ("Containers", "ListCheckpoints", cp.ListCheckpointsRequest, cp.CheckpointList),
     ("Containers", "GetCheckpoint", cp.CheckpointRef, cp.CheckpointInfo),
     ("Containers", "DeleteCheckpoint", cp.CheckpointRef, req.Empty),
+    ("Containers", "ExportCheckpoint", cp.CheckpointRef, cp.CheckpointPiece),
     ("Containers", "Restore", cp.CheckpointRef, st.ContainerInfo),
     ("Containers", "Clone", cp.CloneRequest, st.ContainerList),
     ("Events", "Subscribe", req.SubscribeRequest, st.Event),
     ("System", "Version", req.Empty, st.Version),
     ("System", "Info", req.Empty, st.Info),
 )
-_STREAMS = frozenset({"Logs", "Subscribe", "WatchStats"})
+_STREAMS = frozenset({"ExportCheckpoint", "Logs", "Subscribe", "WatchStats"})
 METHODS = {
     (service, wire): Method(
         f"/wherry.v1.{service}/{wire}",
@@ -64,8 +65,9 @@ METHODS = {
     )
     for service, wire, request, response in _TABLE
 }
-#: Attach is the one call with a stream of requests; it has its own code on both sides.
+#: The calls with a stream of requests have their own code on both sides.
 ATTACH = "/wherry.v1.Containers/Attach"
+IMPORT = "/wherry.v1.Containers/ImportCheckpoint"
 #: Largest request the daemon accepts, bytes (the default of gRPC).
 MAX_REQUEST = 4 * 1024 * 1024
 #: Largest answer: some ten thousand containers in a list.

@@ -12,6 +12,7 @@ from wherry.cli.commands.lifecycle import for_each
 from wherry.cli.commands.stats import format_bytes
 from wherry.cli.parser import Parser, add_json, typed
 from wherry.cli.session import Session, Settings, open_session
+from wherry.client import archives
 from wherry.model import checkpoint as cp
 from wherry.model import ids
 
@@ -162,6 +163,66 @@ async def inspect(args: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
+def make_export_parser(prog: str) -> Parser:
+    """Return the parser of `wherry checkpoint export`."""
+    parser = Parser(
+        prog,
+        usage="ID NAME FILE",
+        description="Write a checkpoint to a file, for another machine or another day: one archive, zstd, that only\n"
+        "its owner can read. It holds the memory of the processes, and what secrets are in it.",
+        example="wherry checkpoint export job evening job.wherry",
+    )
+    options.add_id(parser)
+    _add_name(parser)
+    parser.option("file", metavar="FILE", help="where to; - is standard output")
+    return parser
+
+
+async def export(args: argparse.Namespace, settings: Settings) -> int:
+    """Write a checkpoint to a file."""
+    async with open_session(settings) as session:
+        size = await archives.save(session.service, _ref(args, settings), args.file)
+    if args.file != archives.STANDARD:
+        print(f"{args.id}@{args.name}: {format_bytes(size)} in {args.file}")
+    return 0
+
+
+def make_import_parser(prog: str) -> Parser:
+    """Return the parser of `wherry checkpoint import`."""
+    parser = Parser(
+        prog,
+        usage="[--as ID[@NAME]] [--grant GRANT ...] FILE",
+        description="Take a checkpoint from a file. Nothing in it is trusted: what it asks for of this host, paths\n"
+        "above all, it gets only if that is granted; the error names what is missing. What its processes\n"
+        "are, only their maker knows: restore what you would run as root.",
+        example="wherry checkpoint import job.wherry\n"
+        "wherry checkpoint import --as job2@noon --grant path=/srv/data:/mnt/data job.wherry",
+    )
+    parser.option(
+        "--as", dest="target", metavar="ID[@NAME]", type=typed(parse_source), help="whose checkpoint it is here"
+    )
+    parser.option(
+        "--grant",
+        metavar="GRANT",
+        action="append",
+        default=[],
+        help="let it have this: path=THERE[:HERE], privileged, network=host, cap=NAME, runtime-args, no-pivot,\n"
+        "unix-sockets, all",
+    )
+    parser.option("file", metavar="FILE", help="the archive; - is standard input")
+    return parser
+
+
+async def import_(args: argparse.Namespace, settings: Settings) -> int:
+    """Take a checkpoint from a file and print what it is called."""
+    id, name = args.target or ("", "")
+    request = cp.ImportRequest(id=id, namespace=settings.namespace, name=name, grants=tuple(args.grant))
+    async with open_session(settings) as session:
+        info = await archives.load(session.service, request, args.file)
+    print(f"{info.id}@{info.name}")
+    return 0
+
+
 def make_rm_parser(prog: str) -> Parser:
     """Return the parser of `wherry checkpoint rm`."""
     parser = Parser(
@@ -240,6 +301,8 @@ COMMANDS = {
     "checkpoint create": Command(make_create_parser, create),
     "checkpoint list": Command(make_list_parser, list_all),
     "checkpoint inspect": Command(make_inspect_parser, inspect),
+    "checkpoint export": Command(make_export_parser, export),
+    "checkpoint import": Command(make_import_parser, import_),
     "checkpoint rm": Command(make_rm_parser, rm),
     "restore": Command(make_restore_parser, restore),
     "clone": Command(make_clone_parser, clone),

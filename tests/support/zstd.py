@@ -1,0 +1,12 @@
+"""zstd of the standard library (Python 3.14), or its backport."""
+
+from __future__ import annotations
+
+import sys
+
+if sys.version_info >= (3, 14):
+    from compression.zstd import ZstdFile, compress, decompress
+else:
+    from backports.zstd import ZstdFile, compress, decompress
+
+__all__ = ["ZstdFile", "compress", "decompress"]
