@@ -18,6 +18,7 @@ from wherry.cli import main
 from wherry.client.client import Client
 from wherry.client.service import Service
 from wherry.model import checkpoint as cp
+from wherry.model import migration as mg
 from wherry.model import request as req
 from wherry.model import status as st
 from wherry.model.stats import CpuStats, MemoryStats, Stats
@@ -258,6 +259,13 @@ class FakeService:
         self._note("import_checkpoint", request)
         self.imported = b"".join([piece async for piece in data])
         return self._make_checkpoint(request.id or "job", request.name or "noon")
+
+    async def migrate(self, request: mg.MigrateRequest) -> mg.MigrationInfo:
+        self._note("migrate", request)
+        self._find(request.id)
+        return mg.MigrationInfo(
+            id=request.id, namespace=request.namespace, to=request.to, downtime_us=250_400, sent_bytes=1000
+        )
 
     async def clone(self, request: cp.CloneRequest) -> st.ContainerList:
         self._note("clone", request)

@@ -246,6 +246,7 @@ MISUSES = {
     "checkpoint import": [[], ["--as", "a/b", "file"], ["a", "b"]],
     "checkpoint rm": [["c1"], ["c1", ""], ["--all", "c1", "x"]],
     "restore": [["c1"], ["c1", "x", "y"], ["c1", "../x"]],
+    "migrate": [[], ["--to"], ["--to", "unix:///x", "--pre-copy", "x", "c1"], ["--to", "unix:///x", "c1", "c2"]],
     "clone": [["c1"], ["c1@", "x"], ["c1", "a/b"]],
     "info": [["x"], ["--yaml"], ["--json=1"]],
     "version": [["x"], ["--yaml"], ["--json=1"]],

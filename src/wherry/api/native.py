@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import grpc
@@ -12,6 +12,7 @@ from wherry import errors
 from wherry.api import status
 from wherry.api.calls import Calls
 from wherry.model import checkpoint as cp
+from wherry.model import migration as mg
 from wherry.model import request as req
 from wherry.model import status as st
 from wherry.supervisor.follow import Attachment
@@ -21,7 +22,7 @@ from wherry.wire import wherry_v1_pb2 as pb
 
 
 def handlers(service: Supervisor, calls: Calls) -> list[grpc.GenericRpcHandler]:
-    """Return the handlers of all three services of `wherry.v1`."""
+    """Return the handlers of all services of `wherry.v1`."""
     by_service: dict[str, dict[str, grpc.RpcMethodHandler[Any, Any]]] = {}
     for (group, wire), method in methods.METHODS.items():
         make = _stream_handler if method.streams else _unary_handler
@@ -30,7 +31,10 @@ def handlers(service: Supervisor, calls: Calls) -> list[grpc.GenericRpcHandler]:
         _attach(service, calls), pb.AttachInput.FromString, pb.Output.SerializeToString
     )
     by_service["Containers"]["ImportCheckpoint"] = grpc.stream_unary_rpc_method_handler(
-        _import(service, calls), pb.ImportInput.FromString, pb.CheckpointInfo.SerializeToString
+        _upload(service.import_checkpoint, cp.ImportRequest, calls), pb.ImportInput.FromString, _serialize
+    )
+    by_service["Migrations"]["Receive"] = grpc.stream_unary_rpc_method_handler(
+        _upload(service.receive, mg.MigrationOffer, calls), pb.ReceiveInput.FromString, _serialize
     )
     return [grpc.method_handlers_generic_handler(f"wherry.v1.{name}", table) for name, table in by_service.items()]
 
@@ -116,22 +120,24 @@ async def _feed(attachment: Attachment, inputs: AsyncIterator[pb.AttachInput]) -
         return
 
 
-def _import(service: Supervisor, calls: Calls) -> Callable[[AsyncIterator[pb.ImportInput], Any], Any]:
-    async def handle(inputs: AsyncIterator[pb.ImportInput], context: Any) -> pb.CheckpointInfo:
+def _upload(
+    call: Callable[[Any, AsyncIterator[bytes]], Awaitable[Any]], start: type, calls: Calls
+) -> Callable[[AsyncIterator[Any], Any], Awaitable[Any]]:
+    """Return the handler of a call that takes a `start`, and bytes after it."""
+
+    async def handle(inputs: AsyncIterator[Any], context: Any) -> Any:
         try:
             with calls:
                 first = await anext(inputs, None)
                 if first is None or not first.HasField("start"):
-                    raise errors.InvalidArgument("cannot import: the first message must carry `start`")
-                request = convert.from_message(cp.ImportRequest, first.start)
-                made: pb.CheckpointInfo = convert.to_message(await service.import_checkpoint(request, _pieces(inputs)))
-                return made
+                    raise errors.InvalidArgument("the first message must carry `start`")
+                return convert.to_message(await call(convert.from_message(start, first.start), _pieces(inputs)))
         except Exception as error:  # noqa: BLE001 - the RPC boundary
             await status.abort(context, error)
 
     return handle
 
 
-async def _pieces(inputs: AsyncIterator[pb.ImportInput]) -> AsyncIterator[bytes]:
+async def _pieces(inputs: AsyncIterator[Any]) -> AsyncIterator[bytes]:
     async for message in inputs:
         yield message.data

@@ -50,6 +50,7 @@ INDEX: dict[str, tuple[str, str]] = {
     "checkpoint import": ("checkpoint", "take a checkpoint from a file"),
     "checkpoint rm": ("checkpoint", "delete checkpoints"),
     "restore": ("checkpoint", "let a container go on where a checkpoint was written"),
+    "migrate": ("migrate", "hand a running container over to another daemon"),
     "clone": ("checkpoint", "make containers that go on from a checkpoint, or a running one"),
     "stats": ("stats", "show what containers use"),
     "top": ("top", "watch what containers use"),

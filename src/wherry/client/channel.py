@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, cast
 
 import grpc
@@ -14,6 +14,7 @@ import grpc.aio
 
 from wherry import errors
 from wherry.model import checkpoint as cp
+from wherry.model import migration as mg
 from wherry.model import request as req
 from wherry.model import status as st
 from wherry.model.stats import Stats
@@ -236,19 +237,43 @@ class Remote:
         return self._stream("export_checkpoint", request)
 
     async def import_checkpoint(self, request: cp.ImportRequest, data: AsyncIterator[bytes]) -> cp.CheckpointInfo:
-        async def inputs() -> AsyncIterator[pb.ImportInput]:
-            yield pb.ImportInput(start=convert.to_message(request))
-            async for piece in data:
-                for start in range(0, len(piece), 1 << 20):
-                    yield pb.ImportInput(data=piece[start : start + (1 << 20)])
+        made = await self._upload(methods.IMPORT, pb.ImportInput, pb.CheckpointInfo, request, data)
+        return convert.from_message(cp.CheckpointInfo, made)
+
+    async def migrate(self, request: mg.MigrateRequest) -> mg.MigrationInfo:
+        return cast("mg.MigrationInfo", await self._call("migrate", request))
+
+    async def offer(self, request: mg.MigrationOffer) -> req.Empty:
+        return cast("req.Empty", await self._call("offer", request))
+
+    async def receive(self, request: mg.MigrationOffer, data: AsyncIterator[bytes]) -> req.Empty:
+        await self._upload(methods.RECEIVE, pb.ReceiveInput, pb.Empty, request, data)
+        return req.Empty()
+
+    async def commit(self, request: mg.MigrationToken) -> mg.Arrival:
+        return cast("mg.Arrival", await self._call("commit", request))
+
+    async def abandon(self, request: mg.MigrationToken) -> req.Empty:
+        return cast("req.Empty", await self._call("abandon", request))
+
+    async def forget(self, request: mg.MigrationToken) -> req.Empty:
+        return cast("req.Empty", await self._call("forget", request))
+
+    async def _upload(self, path: str, message: Any, answer: Any, start: Any, data: AsyncIterator[bytes]) -> Any:
+        """Send `start`, then bytes; return the answer. `data` is used up, or closed."""
+
+        async def inputs() -> AsyncIterator[Any]:
+            yield message(start=convert.to_message(start))
+            async with aclosing(data):  # type: ignore[type-var]
+                async for piece in data:
+                    for begin in range(0, len(piece), 1 << 20):
+                        yield message(data=piece[begin : begin + (1 << 20)])
 
         call: Any = self._channel.stream_unary(
-            methods.IMPORT,
-            request_serializer=pb.ImportInput.SerializeToString,
-            response_deserializer=pb.CheckpointInfo.FromString,
+            path, request_serializer=message.SerializeToString, response_deserializer=answer.FromString
         )(inputs())
         try:
-            return convert.from_message(cp.CheckpointInfo, await call)
+            return await call
         except grpc.aio.AioRpcError as error:
             raise to_error(error) from None
         finally:

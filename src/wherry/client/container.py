@@ -11,6 +11,7 @@ from wherry.client import archives
 from wherry.client.service import Attachment, Service
 from wherry.model import checkpoint as cp
 from wherry.model import ids
+from wherry.model import migration as mg
 from wherry.model import request as req
 from wherry.model import signals as signal_names
 from wherry.model import status as st
@@ -210,6 +211,32 @@ class Container(Process):
         Raises NotFound, and FailedPrecondition while it runs or when criu cannot do it.
         """
         return await self._service.restore(self._checkpoint_ref(name))
+
+    async def migrate(
+        self, to: str, *, pre_copy: int = 0, tcp: bool = False, unix_sockets: bool = False, shell: bool = False
+    ) -> mg.MigrationInfo:
+        """Hand the running container over to the supervisor at `to` (tcp://HOST:PORT or unix://PATH).
+
+        Here it ends, with reason `migrated`; there it goes on. Raises FailedPrecondition, with the reason, when that
+        cannot be; then it goes on here.
+        """
+        request = mg.MigrateRequest(
+            id=self.container_id,
+            namespace=self.namespace,
+            to=to,
+            pre_copy=pre_copy,
+            tcp=tcp,
+            unix_sockets=unix_sockets,
+            shell=shell,
+        )
+        return await self._service.migrate(request)
+
+    async def give_up_migration(self) -> None:
+        """Let the container go on here whose new supervisor does not answer; never if it might run there.
+
+        Raises FailedPrecondition unless it waits for such an answer.
+        """
+        await self._service.migrate(mg.MigrateRequest(id=self.container_id, namespace=self.namespace, give_up=True))
 
     async def clone(self, *new_ids: str, checkpoint: str = "") -> list[Container]:
         """Return new containers that go on from a checkpoint, or from this container as it runs now: all, or none.

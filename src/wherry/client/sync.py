@@ -232,6 +232,8 @@ class SyncContainer(SyncProcess):
     delete_checkpoint = _method(Container.delete_checkpoint)
     export_checkpoint = _method(Container.export_checkpoint)
     restore = _method(Container.restore)
+    migrate = _method(Container.migrate)
+    give_up_migration = _method(Container.give_up_migration)
 
     def clone(self, *new_ids: str, checkpoint: str = "") -> list[SyncContainer]:
         """Return new containers that go on from a checkpoint, or from this one; as `wherry.Container.clone`."""

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from wherry import errors
+from wherry.client import peers
 from wherry.daemon import config, notify, reaper
 from wherry.daemon import logging as daemon_logging
 from wherry.linux import libc
@@ -74,6 +75,7 @@ async def _run(settings: config.Config) -> None:
         )
     )
     socket = settings.socket
+    supervisor.core.connect = peers.connect
     await supervisor.open()
     # Two descriptors a container. After the zygote's start: containers get the limit that we were given.
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

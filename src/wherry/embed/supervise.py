@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from wherry import errors
+from wherry.client import peers
 from wherry.client.client import Client
 from wherry.model import ids
 from wherry.supervisor.core import Settings
@@ -44,6 +45,7 @@ async def supervise(
         criu=criu,
     )
     supervisor = Supervisor(settings)
+    supervisor.core.connect = peers.connect
     await supervisor.open()
     try:
         await supervisor.core.recovered.wait()

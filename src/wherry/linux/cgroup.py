@@ -67,23 +67,25 @@ def _directories(path: str) -> Iterator[Path]:
 
 
 def kill_all(path: str, timeout: float = 5.0) -> bool:
-    """Kill every process in the cgroup `path`, thawed first; return whether none is left after `timeout` seconds.
+    """Kill every process in the cgroup `path`, frozen or not; return whether none is left after `timeout` seconds.
 
-    Blocks. A frozen cgroup of version 1 acts on SIGKILL only when thawed; that of version 2 at once.
+    Blocks. A frozen cgroup of version 1 acts on SIGKILL only when thawed, so it is thawed once all have theirs: none
+    of them does anything more.
     """
     deadline = time.monotonic() + timeout
     while True:
         pids = set()
         for directory in _directories(path):
-            _write(directory / "freezer.state", "THAWED")
             _write(directory / "cgroup.kill", "1")
             pids |= _read_pids(directory)
+        for pid in pids:
+            send_one(pid, path)
+        for directory in _directories(path):
+            _write(directory / "freezer.state", "THAWED")
         if not pids:
             return True
         if time.monotonic() > deadline:
             return False
-        for pid in pids:
-            send_one(pid, path)
         time.sleep(0.005)
 
 

@@ -21,6 +21,8 @@ class State(Enum):
     PAUSED = "paused"
     #: Its processes are being written down; it runs on, or stands still.
     CHECKPOINTING = "checkpointing"
+    #: It stands still, on its way to another supervisor, or is about to.
+    MIGRATING = "migrating"
     STOPPING = "stopping"
     STOPPED = "stopped"
     #: Ended, and to be started again when its time has come.
@@ -42,6 +44,7 @@ class Change(Enum):
     RESUMED = "resumed"
     CHECKPOINT = "checkpoint"
     CHECKPOINTED = "checkpointed"
+    MIGRATE = "migrate"
     STOP = "stop"
     EXITED = "exited"
     RESTART = "restart"
@@ -68,6 +71,9 @@ CONTAINER: dict[tuple[State, Change], State] = {
     (_S.RUNNING, _C.CHECKPOINT): _S.CHECKPOINTING,
     (_S.CHECKPOINTING, _C.CHECKPOINTED): _S.RUNNING,
     (_S.CHECKPOINTING, _C.EXITED): _S.STOPPED,
+    (_S.RUNNING, _C.MIGRATE): _S.MIGRATING,
+    (_S.MIGRATING, _C.CHECKPOINTED): _S.RUNNING,
+    (_S.MIGRATING, _C.EXITED): _S.STOPPED,
     (_S.STOPPING, _C.STOP): _S.STOPPING,
     (_S.STOPPING, _C.EXITED): _S.STOPPED,
     (_S.STOPPING, _C.RESTART): _S.RESTARTING,
@@ -88,7 +94,7 @@ EXEC: dict[tuple[State, Change], State] = {
 }
 
 #: States in which the container has a process.
-ALIVE = frozenset({_S.CREATED, _S.RUNNING, _S.PAUSING, _S.PAUSED, _S.CHECKPOINTING, _S.STOPPING})
+ALIVE = frozenset({_S.CREATED, _S.RUNNING, _S.PAUSING, _S.PAUSED, _S.CHECKPOINTING, _S.MIGRATING, _S.STOPPING})
 #: States that no process follows unless somebody asks for one.
 AT_REST = frozenset({_S.STOPPED, _S.DELETING, _S.UNKNOWN})
 

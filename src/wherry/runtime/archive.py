@@ -1,7 +1,7 @@
 """A checkpoint as one file: a zstd frame with a checksum, around a POSIX tar with extended headers (pax(1)).
 
     wherry-checkpoint.json        first: what is known of it, at most MAX_FACTS bytes
-    image/NAME pre-0/NAME ...     criu's image of the processes, and the rounds before it
+    pre-0/NAME ... image/NAME     criu's image of the processes, and the rounds before it
     layer/upper/... layer/here-upper/...   the content of its writable layers
     end                           last, empty: without it something is missing
 
@@ -21,7 +21,7 @@ import shutil
 import stat
 import sys
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
@@ -77,8 +77,12 @@ def _refused(why: str) -> errors.InvalidArgument:
 # -- writing ----------------------------------------------------------------------------------------------------------
 
 
-def write(directory: Path, file: BinaryIO) -> None:
-    """Write the checkpoint in `directory` to `file`; blocks. Raises FailedPrecondition for what no archive can hold."""
+def write(directory: Path, file: BinaryIO, *, layers: Path | None = None, stages: Iterable[str] | None = None) -> None:
+    """Write the checkpoint in `directory` to `file`; blocks. Raises FailedPrecondition for what no archive can hold.
+
+    `layers` is where its layers are, else in itself. `stages` are the names of its parts, of which each is there once
+    its name comes; without it all are.
+    """
     facts = (directory / disk.FILE).read_bytes()
     options: dict[int, int] = {zstd.CompressionParameter.checksum_flag: 1}
     with (
@@ -86,13 +90,18 @@ def write(directory: Path, file: BinaryIO) -> None:
         tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT, bufsize=_PIECE) as tar,
     ):
         _write_bytes(tar, FACTS, json.dumps({"format": FORMAT, **json.loads(facts)}).encode())
-        for image in sorted((directory / disk.IMAGE, *directory.glob("pre-*"))):
-            for entry in sorted(os.scandir(image), key=lambda entry: entry.name):
-                if entry.is_file(follow_symlinks=False):  # `parent`, a link, is made anew by its name
-                    _write_member(tar, Path(entry.path), f"{image.name}/{entry.name}")
-        for path, name in _walk(directory / disk.LAYER, disk.LAYER):
-            _write_member(tar, path, name)
+        for stage in stages or (*sorted(path.name for path in directory.glob("pre-*")), disk.IMAGE, disk.LAYER):
+            members = _walk(layers or directory / disk.LAYER) if stage == disk.LAYER else _list(directory / stage)
+            for path, name in members:
+                _write_member(tar, path, name)
         _write_bytes(tar, END, b"")
+
+
+def _list(image: Path) -> Iterator[tuple[Path, str]]:
+    """Yield the files of an image; `parent`, a link, is made anew by its name."""
+    for entry in sorted(os.scandir(image), key=lambda entry: entry.name):
+        if entry.is_file(follow_symlinks=False):
+            yield Path(entry.path), f"{image.name}/{entry.name}"
 
 
 def _write_bytes(tar: tarfile.TarFile, name: str, data: bytes) -> None:
@@ -101,9 +110,10 @@ def _write_bytes(tar: tarfile.TarFile, name: str, data: bytes) -> None:
     tar.addfile(member, io.BytesIO(data))
 
 
-def _walk(top: Path, name: str) -> Iterator[tuple[Path, str]]:
-    """Yield everything below `top` and its name in the archive, each directory before what is in it."""
-    todo = [(top, name)] if top.is_dir() else []
+def _walk(layers: Path) -> Iterator[tuple[Path, str]]:
+    """Yield the layers and everything in them with its name in the archive, each directory before what is in it."""
+    todo = [(layers / name, f"{disk.LAYER}/{name}") for name in sorted(_LAYERS) if (layers / name).is_dir()]
+    yield from todo
     while todo:
         directory, prefix = todo.pop()
         for entry in sorted(os.scandir(directory), key=lambda entry: entry.name):

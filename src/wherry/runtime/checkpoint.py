@@ -36,8 +36,10 @@ V0_FILE = "config.json"
 V0_WORK = "criu.work"
 _MAKING = ".making-"
 _IMPORTING = ".importing-"
-#: Begins the name of one that exists while clones are made from it; no user can give it.
+#: Begin the names of one that exists while clones are made from it, and of one that comes from another supervisor or
+#: goes to it; no user can give them.
 TEMPORARY = "clone~"
+MOVING = "move~"
 _VERSION = 1
 
 
@@ -61,7 +63,7 @@ class Checkpoints:
 
     def path(self, namespace: str, container_id: str, name: str) -> Path:
         """Return the directory of a checkpoint. Raises InvalidArgument for a name that is none."""
-        ids.check("checkpoint name", name.removeprefix(TEMPORARY))
+        ids.check("checkpoint name", name.removeprefix(TEMPORARY).removeprefix(MOVING))
         return self.root / namespace / container_id / name
 
     def begin(self, namespace: str, container_id: str, name: str) -> Path:
@@ -118,7 +120,7 @@ class Checkpoints:
         """Return the checkpoints, oldest first, of a namespace ("": all) and a container ("": all)."""
         found = []
         for path in self.root.glob(f"{namespace or '*'}/{container_id or '*'}/*/{FILE}"):
-            if not path.parent.name.startswith((".", TEMPORARY)):
+            if not path.parent.name.startswith((".", TEMPORARY, MOVING)):
                 try:
                     found.append(load(path.parent)[0])
                 except errors.WherryError as error:
@@ -143,7 +145,7 @@ class Checkpoints:
 
     def find_stale(self, kept: set[Path]) -> tuple[Path, ...]:
         """Return what a dead supervisor has left half-made or half-removed, but for `kept`."""
-        found = (*self.root.glob("*/*/.*"), *self.root.glob(f"*/*/{TEMPORARY}*"))
+        found = (path for pattern in (".*", f"{TEMPORARY}*", f"{MOVING}*") for path in self.root.glob(f"*/*/{pattern}"))
         return tuple(path for path in found if path not in kept)
 
     def sweep(self, stale: tuple[Path, ...]) -> None:

@@ -44,7 +44,8 @@ class Record:
     `starting` just before. `updating` are limits that are being changed, since `updating_at_ns`.
 
     Of checkpoints: `checkpointing` is the name of the one that is being written; `checkpoint`, as ID/NAME, the one that
-    the present run goes on from, or the next one is to.
+    the present run goes on from, or the next one is to. `moving_to` is the address of a supervisor that has been asked
+    to let the container go on there, and whose answer counts.
     """
 
     generation: int
@@ -77,6 +78,7 @@ class Record:
     updating_at_ns: int = 0
     checkpointing: str = ""
     checkpoint: str = ""
+    moving_to: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

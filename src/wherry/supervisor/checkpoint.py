@@ -15,6 +15,7 @@ import platform
 import random
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,7 +51,7 @@ _VERSION_TIMEOUT = 20.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Work:
+class Work:
     """A checkpoint that is being written to `path`."""
 
     path: Path
@@ -66,10 +67,9 @@ async def create(core: Core, live: LiveContainer, request: CheckpointRequest) ->
     async with live.lock:
         live.check(Change.CHECKPOINT)
         try:
-            work = await _prepare(core, live, request)
+            work = await prepare(core, live, request, "checkpoint")
         except OSError as error:
             raise _as_ours(live, error) from error
-        saved = live.saved
         try:
             fields = {"by_hand": True, "end_reason": REASON} if request.exit else {}
             live.change(Change.CHECKPOINT, checkpointing=request.name, **fields)
@@ -78,7 +78,7 @@ async def create(core: Core, live: LiveContainer, request: CheckpointRequest) ->
         except asyncio.CancelledError:
             raise  # the supervisor closes; the next one finishes this or undoes it
         except Exception as error:
-            raise await _undo(core, live, work, error, by_hand=saved.by_hand, end_reason=saved.end_reason) from error
+            raise await undo(core, live, work, error) from error
         await _conclude(core, live, info)
     if request.exit:
         await live.process(ids.INIT).settled.wait()
@@ -93,9 +93,9 @@ def _check(request: CheckpointRequest) -> None:
         raise errors.InvalidArgument(f"pre_copy {request.pre_copy} is not between 0 and {MAX_PRE_COPY} rounds")
 
 
-async def _prepare(core: Core, live: LiveContainer, request: CheckpointRequest) -> _Work:
-    """Find out whether it can be done, and make the directory for it."""
-    what = f"cannot checkpoint container {live.id}"
+async def prepare(core: Core, live: LiveContainer, request: CheckpointRequest, verb: str) -> Work:
+    """Find out whether it can be done, and make the directory for it. Raises OSError, FailedPrecondition."""
+    what = f"cannot {verb} container {live.id}"
     criu = await core.find_criu()
     if criu.problem:
         raise errors.FailedPrecondition(
@@ -129,7 +129,7 @@ async def _prepare(core: Core, live: LiveContainer, request: CheckpointRequest) 
     except OSError:
         core.checkpoints.discard(path)
         raise
-    return _Work(path, info, outside, criu)
+    return Work(path, info, outside, criu)
 
 
 def describe(live: LiveContainer, request: CheckpointRequest) -> CheckpointInfo:
@@ -202,16 +202,9 @@ def flags(info: CheckpointInfo) -> list[str]:
     return found
 
 
-async def _write(core: Core, live: LiveContainer, work: _Work) -> CheckpointInfo:
+async def _write(core: Core, live: LiveContainer, work: Work) -> CheckpointInfo:
     info = work.info
-    # A health check that is under way is no descendant of the container's process; no further one begins now.
-    await asyncio.gather(*(process.settled.wait() for process in live.execs if process.is_check and process.pid))
-    parent: list[str] = []
-    for number in range(info.pre_copy):
-        image = work.path / f"pre-{number}"
-        image.mkdir(mode=0o700)
-        await _dump(core, live, work, image, ["--pre-dump", *parent])
-        parent = ["--parent-path", f"../{image.name}"]
+    parent = await copy_before(core, live, work)
     begin = time.monotonic()
     if live.saved.layer:  # else criu freezes it
         begin = await _freeze(core, live)
@@ -235,6 +228,33 @@ async def _write(core: Core, live: LiveContainer, work: _Work) -> CheckpointInfo
             await asyncio.sleep(FULL_DISK_RETRY)
 
 
+async def copy_before(
+    core: Core, live: LiveContainer, work: Work, done: Callable[[str], None] = lambda _: None
+) -> list[str]:
+    """Copy memory while the container runs, as often as is asked for; return what the dump after that has to know.
+
+    `done` is called with the name of each round once it is there.
+    """
+    # A health check that is under way is no descendant of the container's process; no further one begins now.
+    await asyncio.gather(*(process.settled.wait() for process in live.execs if process.is_check and process.pid))
+    parent: list[str] = []
+    for number in range(work.info.pre_copy):
+        image = work.path / f"pre-{number}"
+        image.mkdir(mode=0o700)
+        await _dump(core, live, work, image, ["--pre-dump", *parent])
+        parent = ["--parent-path", f"../{image.name}"]
+        done(image.name)
+    return parent
+
+
+async def dump_frozen(core: Core, live: LiveContainer, work: Work, parent: list[str]) -> float:
+    """Write down the processes of a container and leave it frozen; return since when (time.monotonic)."""
+    begin = await _freeze(core, live)
+    failpoint.hit("migrate.frozen")
+    await _dump(core, live, work, work.path / disk.IMAGE, [*parent, "--leave-running"])
+    return begin
+
+
 async def _freeze(core: Core, live: LiveContainer) -> float:
     """Freeze a container so that criu can seize all of it; return since when it stands still (time.monotonic)."""
     driver = core.driver(live)
@@ -251,7 +271,7 @@ async def _freeze(core: Core, live: LiveContainer) -> float:
     )
 
 
-async def _dump(core: Core, live: LiveContainer, work: _Work, image: Path, options: list[str]) -> None:
+async def _dump(core: Core, live: LiveContainer, work: Work, image: Path, options: list[str]) -> None:
     logs = work.path / disk.WORK
     argv = core.driver(live).checkpoint_argv(live.id, image, logs, [*options, *flags(work.info)])
     env = work.criu.environment(logs / "criu.conf")
@@ -284,9 +304,7 @@ async def _conclude(core: Core, live: LiveContainer, info: CheckpointInfo) -> No
     await core.insist(lambda: live.change(Change.CHECKPOINTED, checkpointing=""))
 
 
-async def _undo(
-    core: Core, live: LiveContainer, work: _Work, error: Exception, *, by_hand: bool, end_reason: str
-) -> errors.WherryError:
+async def undo(core: Core, live: LiveContainer, work: Work, error: Exception) -> errors.WherryError:
     """Let the container go on, keep criu's words in its directory, remove the rest, and return the error to raise."""
     found = _as_ours(live, error)
     log = work.path / disk.WORK / "dump.log"
@@ -297,12 +315,11 @@ async def _undo(
             found = type(found)(f"{found.message}; criu's log is {kept}")
         except OSError:
             pass  # the disk is full, perhaps: its last words are in the error
-    await _thaw(core, live)
+    await thaw(core, live)
     await core.thread(core.checkpoints.discard, work.path)
-    if live.state is State.CHECKPOINTING:
-        await core.insist(
-            lambda: live.change(Change.CHECKPOINTED, checkpointing="", by_hand=by_hand, end_reason=end_reason)
-        )
+    if live.state in (State.CHECKPOINTING, State.MIGRATING):
+        fields = {"by_hand": False, "end_reason": ""} if live.saved.end_reason == REASON else {}
+        await core.insist(lambda: live.change(Change.CHECKPOINTED, checkpointing="", **fields))
     return found
 
 
@@ -315,7 +332,8 @@ def _as_ours(live: LiveContainer, error: Exception) -> errors.WherryError:
     return errors.from_os(what, error) if isinstance(error, OSError) else errors.Internal(f"cannot {what}: {error!r}")
 
 
-async def _thaw(core: Core, live: LiveContainer) -> None:
+async def thaw(core: Core, live: LiveContainer) -> None:
+    """Let a container go on that stands still."""
     if await core.driver(live).state(live.id) == "paused":
         try:
             await core.driver(live).resume(live.id)
@@ -341,11 +359,10 @@ async def settle(core: Core, live: LiveContainer) -> None:
         return
     name = live.saved.checkpointing
     path = core.checkpoints.making(live.disk.namespace, live.id, name)
-    while await core.thread(_is_at_work, path):
-        await asyncio.sleep(_POLL)
+    await wait_idle(core, path)
     info = await core.thread(_take_over, core, live, path)
     if info is None or not info.exit:
-        await _thaw(core, live)
+        await thaw(core, live)
     else:
         await pause.thaw(core, live)
     if info is None:
@@ -356,6 +373,12 @@ async def settle(core: Core, live: LiveContainer) -> None:
         await core.insist(lambda: live.change(Change.CHECKPOINTED, checkpointing=""))
     else:
         await _conclude(core, live, info)
+
+
+async def wait_idle(core: Core, path: Path) -> None:
+    """Wait until no runtime has criu write to `path`: killed, it would leave the processes broken."""
+    while await core.thread(_is_at_work, path):
+        await asyncio.sleep(_POLL)
 
 
 def _is_at_work(path: Path) -> bool:

@@ -24,6 +24,7 @@ from wherry.runtime.driver import Driver
 from wherry.runtime.zygote import Zygote
 from wherry.supervisor.journal import Journal
 from wherry.supervisor.live import LiveContainer
+from wherry.supervisor.peer import Connect
 from wherry.supervisor.tasks import Tasks
 
 _logger = logging.getLogger(__name__)
@@ -111,6 +112,10 @@ class Core:
         self.is_closing = False
         self._executor = ThreadPoolExecutor(max_workers=4, thread_name_prefix="wherry-disk")
         self._remover = ThreadPoolExecutor(max_workers=1, thread_name_prefix="wherry-removal")
+        #: Reaches another supervisor by its address; None where there is no way to.
+        self.connect: Connect | None = None
+        #: Migrations that come here are decided one after the other.
+        self.arrivals = asyncio.Lock()
         #: Reading and writing archives: each as long as its other end takes.
         self.transfers = ThreadPoolExecutor(max_workers=4, thread_name_prefix="wherry-transfer")
         self._last_generation = 0

@@ -12,7 +12,7 @@ from wherry import errors
 from wherry.model import ids
 from wherry.model import status as st
 from wherry.model.lifecycle import Change, State
-from wherry.supervisor import birth, checkpoint, deletion, failpoint, health, kill, oom, restart
+from wherry.supervisor import birth, checkpoint, deletion, failpoint, health, kill, migration, oom, restart
 from wherry.supervisor.core import Core
 from wherry.supervisor.live import LiveContainer, LiveProcess
 
@@ -49,6 +49,7 @@ async def _on_init_end(core: Core, live: LiveContainer, init: LiveProcess) -> No
     # The lock: a start under way is journaled first, so `start` is before `exit` by construction.
     async with live.lock:
         await checkpoint.settle(core, live)
+        await migration.settle(core, live)
         record = await _conclude(core, live, init)
         failpoint.hit("exit.noticed")
         await finish(core, live, init, record)

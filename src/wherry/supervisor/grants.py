@@ -13,7 +13,7 @@ from wherry.model import codec, ids
 from wherry.model.checkpoint import CheckpointInfo, ImportRequest
 from wherry.model.request import CreateRequest, Mount
 from wherry.oci import bundle, limits, text
-from wherry.runtime.checkpoint import Outside
+from wherry.runtime.checkpoint import MOVING, Outside
 
 #: The grant of everything, for what one has written oneself.
 ALL = "all"
@@ -54,7 +54,7 @@ def adopt(facts: Mapping[str, Any], wanted: ImportRequest) -> tuple[CheckpointIn
         raise errors.InvalidArgument(f"the archive is not taken: {error}") from error
     new_id, name = wanted.id or info.id, wanted.name or info.name
     ids.check("container id", new_id)
-    ids.check("checkpoint name", name)
+    ids.check("checkpoint name", name.removeprefix(MOVING) if wanted.name else name)
     _check_facts(info, outside)
     request = dataclasses.replace(info.request, id=new_id, namespace=wanted.namespace)
     bundle.validate(request)

@@ -141,6 +141,8 @@ class LiveContainer:
         self.health = st.Health(status=saved.health)
         #: The health checks of the present run; None while there are none.
         self.checks: health.Watch | None = None
+        #: Somebody says that it does not run where it was to go on.
+        self.is_given_up = asyncio.Event()
         #: Changes of state so far: the same number before and after tells that nothing has come between.
         self.moves = 0
         #: Runs out when a restart is due, or the removal of a container that removes itself.

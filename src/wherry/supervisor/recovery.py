@@ -21,12 +21,14 @@ from wherry.runtime import container as containers
 from wherry.runtime import removal
 from wherry.runtime.container import Container, Record
 from wherry.supervisor import (
+    arrival,
     birth,
     checkpoint,
     death,
     deletion,
     health,
     kill,
+    migration,
     oom,
     pause,
     restart,
@@ -161,6 +163,8 @@ async def _recover(core: Core, live: LiveContainer) -> asyncio.Task[None] | None
             await _recover_known(core, live)
         if live.state is State.CHECKPOINTING:
             return core.tasks.start(checkpoint.recover(core, live), f"recover checkpoint of {live.id}")
+        if live.state is State.MIGRATING or live.saved.moving_to:
+            core.tasks.start(migration.recover(core, live), f"recover migration of {live.id}")
     except TimeoutError:
         _make_unknown(core, live, f"it could not be recovered within {DEADLINE:g} s")
     except Exception as error:  # noqa: BLE001 - whatever one directory holds, it must not keep the others from recovery
@@ -335,7 +339,7 @@ async def _finish_start(core: Core, live: LiveContainer, init: LiveProcess) -> N
 
 
 def _find_stale_checkpoints(core: Core, found: list[LiveContainer]) -> tuple[Path, ...]:
-    kept = set()
+    kept = arrival.find_kept(core)
     for live in found:
         if live.saved.checkpointing:
             kept.add(core.checkpoints.making(live.disk.namespace, live.id, live.saved.checkpointing))

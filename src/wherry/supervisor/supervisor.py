@@ -30,6 +30,7 @@ from wherry.supervisor import (
     kill,
     locks,
     logs,
+    migration,
     oom,
     pause,
     processes,
@@ -39,6 +40,7 @@ from wherry.supervisor import (
     update,
     usage,
 )
+from wherry.supervisor.arrival import MigrationCalls
 from wherry.supervisor.checkpoints import CheckpointCalls
 from wherry.supervisor.core import Core, Settings, find_executable
 from wherry.supervisor.live import LiveContainer, LiveProcess
@@ -49,7 +51,7 @@ _logger = logging.getLogger(__name__)
 CLOSE_TIMEOUT = 10.0
 
 
-class Supervisor(CheckpointCalls):
+class Supervisor(CheckpointCalls, MigrationCalls):
     """Runs and keeps containers. `open` first; `close` leaves the containers running."""
 
     def __init__(self, settings: Settings) -> None:
@@ -98,6 +100,7 @@ class Supervisor(CheckpointCalls):
 
     async def _recover(self) -> None:
         _, found = await asyncio.gather(recovery.recover(self.core), self.core.runtimes.probe())
+        self.core.tasks.start(self.recover_arrivals(), "migrations")
         if not any(item.default and not item.problem for item in found):
             reasons = "; ".join(f"{item.name}: {item.problem}" for item in found) or "neither crun nor runc is on PATH"
             _logger.error("no container can be run: %s", reasons)
@@ -198,6 +201,7 @@ class Supervisor(CheckpointCalls):
     async def kill(self, request: req.KillRequest) -> req.Empty:
         """Send a signal to one process, through its pidfd."""
         live = await self._find(request.namespace, request.id)
+        migration.refuse(live)
         await kill.kill(self.core, live, request)
         return req.Empty()
 
@@ -233,6 +237,7 @@ class Supervisor(CheckpointCalls):
 
     async def _find_to_stop(self, request: req.StopRequest) -> LiveContainer:
         live = await self._find(request.namespace, request.id)
+        migration.refuse(live)
         if not 0 <= request.timeout <= 86400 * 365:
             raise errors.InvalidArgument(f"cannot stop container {live.id}: a timeout of {request.timeout} s")
         return live
@@ -241,6 +246,7 @@ class Supervisor(CheckpointCalls):
         """Delete a container that has ended; `force` kills it first."""
         live = await self._find(request.namespace, request.id)
         await live.made.wait()
+        migration.refuse(live)
         await self.core.tasks.run(deletion.delete(self.core, live, force=request.force), f"delete {live.id}")
         return req.Empty()
 

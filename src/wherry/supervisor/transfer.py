@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from concurrent.futures import CancelledError, Future
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -57,8 +57,10 @@ class TransferCalls:
         return await write_archive(self.core, request, data)
 
 
-async def read_archive(core: Core, path: Path) -> AsyncIterator[bytes]:
-    """Yield the archive of the checkpoint in `path`, piece by piece."""
+async def read_archive(
+    core: Core, path: Path, *, layers: Path | None = None, stages: Iterable[str] | None = None
+) -> AsyncIterator[bytes]:
+    """Yield the archive of the checkpoint in `path`, piece by piece; `layers` and `stages` as of `archive.write`."""
     from wherry.runtime import archive  # zstd is for those who need it
 
     loop = asyncio.get_running_loop()
@@ -67,7 +69,7 @@ async def read_archive(core: Core, path: Path) -> AsyncIterator[bytes]:
     def write() -> None:
         try:
             with io.BufferedWriter(push, PIECE) as buffer:
-                archive.write(path, cast("BinaryIO", buffer))
+                archive.write(path, cast("BinaryIO", buffer), layers=layers, stages=stages)
         finally:
             push.end()
 

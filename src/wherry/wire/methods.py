@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from wherry.model import checkpoint as cp
+from wherry.model import migration as mg
 from wherry.model import request as req
 from wherry.model import stats
 from wherry.model import status as st
@@ -48,9 +49,14 @@ _TABLE = (
     ("Containers", "GetCheckpoint", cp.CheckpointRef, cp.CheckpointInfo),
     ("Containers", "DeleteCheckpoint", cp.CheckpointRef, req.Empty),
     ("Containers", "ExportCheckpoint", cp.CheckpointRef, cp.CheckpointPiece),
+    ("Containers", "Migrate", mg.MigrateRequest, mg.MigrationInfo),
     ("Containers", "Restore", cp.CheckpointRef, st.ContainerInfo),
     ("Containers", "Clone", cp.CloneRequest, st.ContainerList),
     ("Events", "Subscribe", req.SubscribeRequest, st.Event),
+    ("Migrations", "Offer", mg.MigrationOffer, req.Empty),
+    ("Migrations", "Commit", mg.MigrationToken, mg.Arrival),
+    ("Migrations", "Abandon", mg.MigrationToken, req.Empty),
+    ("Migrations", "Forget", mg.MigrationToken, req.Empty),
     ("System", "Version", req.Empty, st.Version),
     ("System", "Info", req.Empty, st.Info),
 )
@@ -68,6 +74,7 @@ METHODS = {
 #: The calls with a stream of requests have their own code on both sides.
 ATTACH = "/wherry.v1.Containers/Attach"
 IMPORT = "/wherry.v1.Containers/ImportCheckpoint"
+RECEIVE = "/wherry.v1.Migrations/Receive"
 #: Largest request the daemon accepts, bytes (the default of gRPC).
 MAX_REQUEST = 4 * 1024 * 1024
 #: Largest answer: some ten thousand containers in a list.

@@ -873,3 +873,67 @@ class ImportRequest(_message.Message):
     name: str
     grants: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, id: _Optional[str] = ..., namespace: _Optional[str] = ..., name: _Optional[str] = ..., grants: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class MigrateRequest(_message.Message):
+    __slots__ = ("id", "namespace", "to", "pre_copy", "tcp", "unix_sockets", "shell", "give_up")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    TO_FIELD_NUMBER: _ClassVar[int]
+    PRE_COPY_FIELD_NUMBER: _ClassVar[int]
+    TCP_FIELD_NUMBER: _ClassVar[int]
+    UNIX_SOCKETS_FIELD_NUMBER: _ClassVar[int]
+    SHELL_FIELD_NUMBER: _ClassVar[int]
+    GIVE_UP_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    namespace: str
+    to: str
+    pre_copy: int
+    tcp: bool
+    unix_sockets: bool
+    shell: bool
+    give_up: bool
+    def __init__(self, id: _Optional[str] = ..., namespace: _Optional[str] = ..., to: _Optional[str] = ..., pre_copy: _Optional[int] = ..., tcp: _Optional[bool] = ..., unix_sockets: _Optional[bool] = ..., shell: _Optional[bool] = ..., give_up: _Optional[bool] = ...) -> None: ...
+
+class MigrationInfo(_message.Message):
+    __slots__ = ("id", "namespace", "to", "downtime_us", "sent_bytes")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    TO_FIELD_NUMBER: _ClassVar[int]
+    DOWNTIME_US_FIELD_NUMBER: _ClassVar[int]
+    SENT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    namespace: str
+    to: str
+    downtime_us: int
+    sent_bytes: int
+    def __init__(self, id: _Optional[str] = ..., namespace: _Optional[str] = ..., to: _Optional[str] = ..., downtime_us: _Optional[int] = ..., sent_bytes: _Optional[int] = ...) -> None: ...
+
+class MigrationOffer(_message.Message):
+    __slots__ = ("token", "info")
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    INFO_FIELD_NUMBER: _ClassVar[int]
+    token: str
+    info: CheckpointInfo
+    def __init__(self, token: _Optional[str] = ..., info: _Optional[_Union[CheckpointInfo, _Mapping]] = ...) -> None: ...
+
+class ReceiveInput(_message.Message):
+    __slots__ = ("start", "data")
+    START_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    start: MigrationOffer
+    data: bytes
+    def __init__(self, start: _Optional[_Union[MigrationOffer, _Mapping]] = ..., data: _Optional[bytes] = ...) -> None: ...
+
+class MigrationToken(_message.Message):
+    __slots__ = ("token",)
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    token: str
+    def __init__(self, token: _Optional[str] = ...) -> None: ...
+
+class Arrival(_message.Message):
+    __slots__ = ("state", "problem")
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    state: str
+    problem: str
+    def __init__(self, state: _Optional[str] = ..., problem: _Optional[str] = ...) -> None: ...

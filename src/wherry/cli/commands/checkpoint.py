@@ -26,7 +26,8 @@ def parse_name(text: str) -> str:
     return ids.check("checkpoint name", text)
 
 
-def _parse_rounds(text: str) -> int:
+def parse_rounds(text: str) -> int:
+    """Return a number of rounds of pre-copy. Raises InvalidArgument."""
     return values.parse_count(text, largest=_MAX_ROUNDS, smallest=0)
 
 
@@ -53,7 +54,7 @@ def make_create_parser(prog: str) -> Parser:
     option(
         "--pre-copy",
         metavar="N",
-        type=typed(_parse_rounds),
+        type=typed(parse_rounds),
         default=0,
         help="copy memory N times before, while the container runs; it stands still for less",
     )

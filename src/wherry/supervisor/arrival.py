@@ -1,0 +1,268 @@
+"""The side of a migration that a container comes to.
+
+It is the one that decides. What has been received does not run; once it is told to complete the migration, that is
+written down first, then the container is made and goes on. The answer, `running` or `failed`, is written down as well
+and stays the same until the other side says that it may be forgotten. Of what it has never heard, or has let go, it
+says `failed`: it will not run here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import re
+import shutil
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from wherry import errors
+from wherry.model import checkpoint as cp
+from wherry.model import codec, ids
+from wherry.model import migration as mg
+from wherry.model import request as req
+from wherry.model.value import dataclass
+from wherry.oci import bundle
+from wherry.runtime import record
+from wherry.runtime.checkpoint import MOVING
+from wherry.supervisor import failpoint, migration, transfer
+from wherry.supervisor.core import Core
+from wherry.supervisor.live import LiveContainer
+
+_logger = logging.getLogger(__name__)
+
+#: Entries in the state directory: a container does not outlive that either.
+_DIRECTORY = ".migrations"
+#: Seconds that something received is kept without being completed, and an answer that nobody has let us forget.
+_KEEP_RECEIVED = 3600.0
+_KEEP_ANSWER = 7 * 86400.0
+_TOKEN = re.compile(r"[0-9a-f]{16,64}")
+_RECEIVED, _DECIDED = "received", "decided"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """What is known of a migration: `state` is `received`, `decided`, or the answer."""
+
+    token: str
+    id: str
+    namespace: str
+    state: str = _RECEIVED
+    problem: str = ""
+    at_ns: int = 0
+
+
+class Ledger:
+    """The entries on disk."""
+
+    def __init__(self, state: Path) -> None:
+        self._directory = state / _DIRECTORY
+
+    def load(self, token: str) -> Entry | None:
+        """Return an entry, None for one that is not there or cannot be understood."""
+        try:
+            return codec.from_plain(Entry, record.read_json(self._directory / token))
+        except FileNotFoundError:
+            return None
+        except (ValueError, errors.WherryError) as error:
+            _logger.error("migration %s: %s", token, error)
+            return None
+
+    def list(self) -> list[Entry]:
+        """Return all entries."""
+        names = [path.name for path in self._directory.glob("*") if _TOKEN.fullmatch(path.name)]
+        return [entry for name in names if (entry := self.load(name)) is not None]
+
+    def save(self, entry: Entry) -> None:
+        """Write an entry down."""
+        self._directory.mkdir(mode=0o700, exist_ok=True)
+        record.write_json(
+            self._directory / entry.token, codec.to_plain(dataclasses.replace(entry, at_ns=time.time_ns()))
+        )
+
+    def remove(self, token: str) -> None:
+        """Forget an entry."""
+        (self._directory / token).unlink(missing_ok=True)
+        try:
+            self._directory.rmdir()
+        except OSError:
+            pass  # there are others, or none was ever there
+
+
+class MigrationCalls:
+    """The calls by which a container is handed over to another supervisor, and by which that takes it."""
+
+    core: Core
+
+    async def _find(self, namespace: str, container_id: str) -> LiveContainer:
+        raise NotImplementedError
+
+    async def _go_on(self, request: req.CreateRequest, **fields: object) -> LiveContainer:
+        raise NotImplementedError
+
+    async def migrate(self, request: mg.MigrateRequest) -> mg.MigrationInfo:
+        """Hand a running container over, or give that up."""
+        live = await self._find(request.namespace, request.id)
+        if request.give_up:
+            migration.give_up(live)
+            return mg.MigrationInfo(id=live.id, namespace=live.disk.namespace, to=live.saved.moving_to)
+        if not request.to:
+            raise errors.InvalidArgument(f"cannot migrate container {live.id}: where to is not said")
+        await live.made.wait()
+        return await self.core.tasks.run(migration.migrate(self.core, live, request), f"migrate {live.id}")
+
+    async def offer(self, request: mg.MigrationOffer) -> req.Empty:
+        """Say whether a container could be taken, before anything is sent. Raises the reason why not."""
+        core = self.core
+        await core.recovered.wait()
+        _check_token(request.token)
+        info = request.info
+        what = f"cannot take container {info.id}"
+        ids.check("container id", info.id)
+        ids.check_namespace(info.namespace)
+        bundle.validate(info.request)
+        if (info.namespace, info.id) in core.containers:
+            raise errors.AlreadyExists(f"{what}: there is one of that id")
+        if info.request.stdio.mode == "fifo":
+            raise errors.FailedPrecondition(f"{what}: its streams are FIFOs of a client")
+        if not shutil.which(info.runtime.rpartition("/")[2]):
+            raise errors.FailedPrecondition(f"{what}: {info.runtime.rpartition('/')[2]} is not on PATH")
+        criu = await core.find_criu()
+        if criu.problem:
+            raise errors.FailedPrecondition(f"{what}: criu {criu.version} at {criu.path} does not work: {criu.problem}")
+        return req.Empty()
+
+    async def receive(self, request: mg.MigrationOffer, data: AsyncIterator[bytes]) -> req.Empty:
+        """Take what a container is made from; it does not run yet."""
+        await self.offer(request)
+        core, token = self.core, request.token
+        ledger = Ledger(core.settings.state_dir)
+        await core.thread(self._expire, ledger)
+        if ledger.load(token) is not None:
+            raise errors.AlreadyExists(f"migration {token} is known")
+        wanted = cp.ImportRequest(
+            id=request.info.id, namespace=request.info.namespace, name=f"{MOVING}{token}", grants=("all",)
+        )
+        info = await transfer.write_archive(core, wanted, data)
+        try:
+            ledger.save(Entry(token=token, id=info.id, namespace=info.namespace))
+        except OSError as error:
+            core.checkpoints.discard(self._path(wanted.namespace, wanted.id, token))
+            raise errors.from_os(f"take container {info.id}", error) from error
+        failpoint.hit("arrival.received")
+        return req.Empty()
+
+    def _path(self, namespace: str, container_id: str, token: str) -> Path:
+        return self.core.checkpoints.path(namespace, container_id, f"{MOVING}{token}")
+
+    def _expire(self, ledger: Ledger) -> None:
+        """Let go what was received long ago and never completed, and answers that nobody asks for any more."""
+        for entry in ledger.list():
+            age = (time.time_ns() - entry.at_ns) / 1e9
+            if entry.state == _RECEIVED and age > _KEEP_RECEIVED:
+                self._let_go(ledger, entry)
+            elif entry.state in (mg.RUNNING, mg.FAILED) and age > _KEEP_ANSWER:
+                ledger.remove(entry.token)
+
+    def _let_go(self, ledger: Ledger, entry: Entry) -> None:
+        ledger.remove(entry.token)
+        self.core.checkpoints.discard(self._path(entry.namespace, entry.id, entry.token))
+
+    async def commit(self, request: mg.MigrationToken) -> mg.Arrival:
+        """Complete a migration: let the container go on here, if that can be, and say for good whether it does."""
+        await self.core.recovered.wait()
+        _check_token(request.token)
+        return await self.core.tasks.run(self._commit(request.token), f"migration {request.token}")
+
+    async def _commit(self, token: str) -> mg.Arrival:
+        async with self.core.arrivals:
+            ledger = Ledger(self.core.settings.state_dir)
+            entry = ledger.load(token)
+            if entry is None:
+                return mg.Arrival(state=mg.FAILED, problem="it is not known there")
+            if entry.state == _RECEIVED:
+                entry = dataclasses.replace(entry, state=_DECIDED)
+                ledger.save(entry)
+                failpoint.hit("arrival.decided")
+            if entry.state == _DECIDED:
+                entry = await self._complete(ledger, entry)
+            return mg.Arrival(state=entry.state, problem=entry.problem)
+
+    async def _complete(self, ledger: Ledger, entry: Entry) -> Entry:
+        """Let a container go on, and write down whether it does."""
+        path = self._path(entry.namespace, entry.id, entry.token)
+        try:
+            await self._run(entry)
+            entry = dataclasses.replace(entry, state=mg.RUNNING)
+        except asyncio.CancelledError:
+            raise  # the supervisor closes; the next one is asked again
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other side has to be told that it runs there
+            problem = error.message if isinstance(error, errors.WherryError) else repr(error)
+            entry = dataclasses.replace(entry, state=mg.FAILED, problem=problem)
+        failpoint.hit("arrival.completed")
+        await self.core.insist(lambda: ledger.save(entry))
+        await self.core.thread(self.core.checkpoints.discard, path)
+        return entry
+
+    async def _run(self, entry: Entry) -> None:
+        core = self.core
+        reference = f"{entry.id}/{MOVING}{entry.token}"
+        existing = core.containers.get((entry.namespace, entry.id))
+        if existing is not None:
+            await existing.made.wait()
+            if existing.saved.checkpoint != reference:
+                raise errors.AlreadyExists(f"there is a container {entry.id}")
+            if not existing.is_gone:
+                return  # the supervisor before us has made it
+        info = core.checkpoints.load(entry.namespace, entry.id, f"{MOVING}{entry.token}")
+        runtime = shutil.which(info.runtime.rpartition("/")[2])
+        if runtime is None:
+            raise errors.FailedPrecondition(f"{info.runtime} is not on PATH")
+        await self._go_on(info.request, checkpoint=reference, runtime=runtime, limits=info.limits)
+
+    async def abandon(self, request: mg.MigrationToken) -> req.Empty:
+        """Let go what was received. Raises FailedPrecondition for a migration that is decided."""
+        await self.core.recovered.wait()
+        _check_token(request.token)
+        async with self.core.arrivals:
+            ledger = Ledger(self.core.settings.state_dir)
+            entry = ledger.load(request.token)
+            if entry is not None and entry.state != _RECEIVED:
+                raise errors.FailedPrecondition(f"migration {request.token} is {entry.state}")
+            if entry is not None:
+                await self.core.thread(self._let_go, ledger, entry)
+        return req.Empty()
+
+    async def forget(self, request: mg.MigrationToken) -> req.Empty:
+        """Forget an answer: whoever asked has acted on it."""
+        await self.core.recovered.wait()
+        _check_token(request.token)
+        async with self.core.arrivals:
+            ledger = Ledger(self.core.settings.state_dir)
+            entry = ledger.load(request.token)
+            if entry is not None and entry.state in (mg.RUNNING, mg.FAILED):
+                ledger.remove(entry.token)
+        return req.Empty()
+
+    async def recover_arrivals(self) -> None:
+        """Complete what a dead supervisor had decided: the other side stands still until it hears of it."""
+        ledger = Ledger(self.core.settings.state_dir)
+        for entry in ledger.list():
+            if entry.state == _DECIDED:
+                await self._commit(entry.token)
+
+
+def find_kept(core: Core) -> set[Path]:
+    """Return the checkpoints that migrations of a dead supervisor are completed from."""
+    found = Ledger(core.settings.state_dir).list()
+    return {
+        core.checkpoints.path(entry.namespace, entry.id, f"{MOVING}{entry.token}")
+        for entry in found
+        if entry.state in (_RECEIVED, _DECIDED)
+    }
+
+
+def _check_token(token: str) -> None:
+    if _TOKEN.fullmatch(token) is None:
+        raise errors.InvalidArgument(f"migration token {token[:80]!r} is not valid: 16 to 64 hexadecimal digits")

@@ -1,0 +1,266 @@
+"""The side of a migration that a container leaves.
+
+The container stands still while it is sent, and then until the other side has said what became of it; that side
+decides (arrival.py). Up to the moment it is asked to complete the migration the container simply goes on here when
+anything fails. That moment is written down before: from then on only the other side's answer counts, and it is asked
+until it gives one, over any number of restarts. So the container never runs in two places, and where the other side
+cannot be reached just then, in none until it can; `give_up` is for who knows better.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import queue
+import secrets
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+from wherry import errors
+from wherry.model import checkpoint as cp
+from wherry.model import ids
+from wherry.model import migration as mg
+from wherry.model.lifecycle import Change, State
+from wherry.runtime import checkpoint as disk
+from wherry.runtime.checkpoint import MOVING
+from wherry.supervisor import checkpoint, failpoint, health, kill, transfer
+from wherry.supervisor.core import Core
+from wherry.supervisor.live import LiveContainer
+from wherry.supervisor.peer import Peer
+
+_logger = logging.getLogger(__name__)
+
+#: Why a container ends that goes on elsewhere.
+REASON = "migrated"
+#: Seconds between questions to a side that does not answer, at first and at most.
+_RETRY, _MAX_RETRY = 0.2, 5.0
+#: Seconds for a question to be answered; the answer takes as long as criu takes to make the processes.
+_ANSWER = 660.0
+#: Seconds for what is only polite.
+_POLITE = 5.0
+
+
+class _Stages:
+    """Parts of an archive in the order in which they are there to be sent; a thread waits for the next."""
+
+    def __init__(self) -> None:
+        self._queue: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def add(self, *names: str) -> None:
+        """Say that these are there; "" is the end."""
+        for name in names:
+            self._queue.put(name)
+
+    def __iter__(self) -> Iterator[str]:
+        while name := self._queue.get():
+            yield name
+
+
+async def migrate(core: Core, live: LiveContainer, request: mg.MigrateRequest) -> mg.MigrationInfo:
+    """Hand a running container over; on failure it goes on here."""
+    live.check(Change.MIGRATE)
+    if live.process(ids.INIT).stdio.mode == "fifo":
+        raise errors.FailedPrecondition(f"cannot migrate container {live.id}: its streams are FIFOs of a client")
+    token = secrets.token_hex(16)
+    async with live.lock:
+        live.check(Change.MIGRATE)
+        work = await checkpoint.prepare(core, live, _describe(live, request, token), "migrate")
+        try:
+            live.change(Change.MIGRATE, checkpointing=work.info.name)
+            failpoint.hit("migrate.recorded")
+            begin, sent = await _send(core, live, work, request.to, token)
+            live.save(moving_to=request.to)
+        except asyncio.CancelledError:
+            raise  # the supervisor closes; the next one lets it go on
+        except Exception as error:
+            await _abandon(core, request.to, token)
+            raise await checkpoint.undo(core, live, work, error) from error
+        failpoint.hit("migrate.asked")
+        downtime = await _resolve(core, live, work.path) - begin
+    await _leave(core, live)
+    return mg.MigrationInfo(
+        id=live.id,
+        namespace=live.disk.namespace,
+        to=request.to,
+        downtime_us=int(downtime * 1e6),
+        sent_bytes=sent,
+    )
+
+
+def _describe(live: LiveContainer, request: mg.MigrateRequest, token: str) -> cp.CheckpointRequest:
+    return cp.CheckpointRequest(
+        id=live.id,
+        namespace=live.disk.namespace,
+        name=f"{MOVING}{token}",
+        tcp=request.tcp,
+        unix_sockets=request.unix_sockets,
+        shell=request.shell,
+        pre_copy=request.pre_copy,
+    )
+
+
+async def _send(core: Core, live: LiveContainer, work: checkpoint.Work, to: str, token: str) -> tuple[float, int]:
+    """Send everything; return since when the container stands still (time.monotonic) and how many bytes it was."""
+    offer = mg.MigrationOffer(token=token, info=dataclasses.replace(work.info, name="migration"))
+    stages = _Stages()
+    sent = 0
+
+    async def count() -> AsyncIterator[bytes]:
+        nonlocal sent
+        async for data in transfer.read_archive(core, work.path, layers=live.disk.storage, stages=stages):
+            sent += len(data)
+            yield data
+
+    async with _reach(core, to) as peer:
+        await peer.offer(offer)
+        failpoint.hit("migrate.offered")
+        receiving = core.tasks.start(_receive(peer, offer, count()), f"send {live.id}")
+        try:
+            parent = await checkpoint.copy_before(core, live, work, stages.add)
+            begin = await checkpoint.dump_frozen(core, live, work, parent)
+            failpoint.hit("migrate.dumped")
+            stages.add(disk.IMAGE, disk.LAYER, "")
+            await receiving
+            failpoint.hit("migrate.sent")
+        finally:
+            stages.add("")
+            receiving.cancel()
+            await asyncio.gather(receiving, return_exceptions=True)
+    return begin, sent
+
+
+async def _receive(peer: Peer, offer: mg.MigrationOffer, data: AsyncIterator[bytes]) -> None:
+    await peer.receive(offer, data)
+
+
+def _reach(core: Core, address: str) -> AbstractAsyncContextManager[Peer]:
+    if core.connect is None:
+        raise errors.FailedPrecondition("cannot migrate: this supervisor has no way to reach another one")
+    return core.connect(address)
+
+
+async def _abandon(core: Core, to: str, token: str) -> None:
+    """Tell the other side that nothing will come of it; it finds out by itself if this does not reach it."""
+    try:
+        async with asyncio.timeout(_POLITE), _reach(core, to) as peer:
+            await peer.abandon(mg.MigrationToken(token=token))
+    except (errors.WherryError, TimeoutError, OSError) as error:
+        _logger.info("migration %s: cannot tell %s that it is off: %s", token, to, error)
+
+
+def _token(live: LiveContainer) -> mg.MigrationToken:
+    return mg.MigrationToken(token=live.saved.checkpointing.removeprefix(MOVING))
+
+
+async def _ask(core: Core, live: LiveContainer) -> mg.Arrival:
+    """Return what the other side says became of the container, asked until it answers, or somebody gives up."""
+    to, wait = live.saved.moving_to, _RETRY
+    while not live.is_given_up.is_set():
+        try:
+            async with asyncio.timeout(_ANSWER), _reach(core, to) as peer:
+                return await peer.commit(_token(live))
+        except (errors.WherryError, TimeoutError, OSError) as error:
+            _logger.warning("container %s: %s does not say whether it runs there: %s", live.id, to, error)
+        try:
+            async with asyncio.timeout(wait):
+                await live.is_given_up.wait()
+        except TimeoutError:
+            wait = min(wait * 2, _MAX_RETRY)
+    return mg.Arrival(state=mg.FAILED, problem="it was given up by hand")
+
+
+async def _resolve(core: Core, live: LiveContainer, path: Path) -> float:
+    """Ask, and act on the answer: end the container here, or let it go on and raise why. The caller holds the lock.
+
+    Returns when the answer came (time.monotonic).
+    """
+    answer = await _ask(core, live)
+    answered = time.monotonic()
+    live.is_given_up.clear()
+    if answer.state == mg.RUNNING:
+        await core.insist(lambda: live.save(end_reason=REASON, by_hand=True, wants_restart=False))
+        failpoint.hit("migrate.answered")
+        await _end(core, live, path)
+        return answered
+    await checkpoint.thaw(core, live)
+    await core.thread(core.checkpoints.discard, path)
+    await core.insist(lambda: live.change(Change.CHECKPOINTED, checkpointing="", moving_to=""))
+    raise errors.FailedPrecondition(
+        f"cannot migrate container {live.id}: it could not go on there, and goes on here: {answer.problem}"
+    )
+
+
+async def _end(core: Core, live: LiveContainer, path: Path) -> None:
+    """End what goes on elsewhere: killed while it stands still, so that none of it runs once more."""
+    begun_ns = disk.load(path)[0].created_at_ns if path.exists() else 0
+    if core.journal.find_told(live.saved.generation, "", begun_ns) != "migrate":
+        await core.emit(live, "migrate", process="", reason=live.saved.moving_to)
+    failpoint.hit("migrate.journaled")
+    await core.thread(kill.kill_now, live, live.process(ids.INIT))
+    await core.thread(core.checkpoints.discard, path)
+
+
+async def _leave(core: Core, live: LiveContainer) -> None:
+    """Wait until the end of a container that goes on elsewhere is told; then the other side may forget it."""
+    await live.process(ids.INIT).settled.wait()
+    failpoint.hit("migrate.ended")
+    to, token = live.saved.moving_to, _token(live)
+    async with live.lock:
+        if live.state is State.STOPPED:  # nobody has started it anew, or deleted it
+            await core.insist(lambda: live.save(checkpointing="", moving_to=""))
+    try:
+        async with asyncio.timeout(_POLITE), _reach(core, to) as peer:
+            await peer.forget(token)
+    except (errors.WherryError, TimeoutError, OSError) as error:
+        _logger.info("migration %s: cannot tell %s to forget it: %s", token.token, to, error)
+
+
+async def settle(core: Core, live: LiveContainer) -> None:
+    """Finish the migration that a dead supervisor was at. The caller holds the lock."""
+    if live.state is not State.MIGRATING:
+        return
+    path = core.checkpoints.making(live.disk.namespace, live.id, live.saved.checkpointing)
+    if live.saved.end_reason == REASON:
+        await _end(core, live, path)
+    elif live.saved.moving_to:
+        try:
+            await _resolve(core, live, path)
+        except errors.FailedPrecondition as error:
+            _logger.warning("%s", error.message)
+    else:
+        _logger.warning("container %s: a migration was not finished, and is taken back", live.id)
+        await checkpoint.wait_idle(core, path)
+        await checkpoint.thaw(core, live)
+        await core.thread(core.checkpoints.discard, path)
+        await core.insist(lambda: live.change(Change.CHECKPOINTED, checkpointing=""))
+
+
+async def recover(core: Core, live: LiveContainer) -> None:
+    """Go on with the migration that a dead supervisor was at; see `settle`."""
+    async with live.lock:
+        await settle(core, live)
+        if live.state is State.RUNNING:
+            await health.resume(core, live)
+    if live.saved.end_reason == REASON:
+        await _leave(core, live)
+
+
+def give_up(live: LiveContainer) -> None:
+    """Let a container go on here whose other side does not answer. Raises FailedPrecondition for any other."""
+    if live.state is not State.MIGRATING or not live.saved.moving_to or live.saved.end_reason == REASON:
+        raise errors.FailedPrecondition(
+            f"cannot give up the migration of container {live.id}: it is {live.state.value}, and waits for no answer"
+        )
+    live.is_given_up.set()
+
+
+def refuse(live: LiveContainer) -> None:
+    """Raise FailedPrecondition for a container that may be running elsewhere already."""
+    if live.state is State.MIGRATING and live.saved.moving_to:
+        raise errors.FailedPrecondition(
+            f"container {live.id} is being handed over to {live.saved.moving_to}, and stands still until that answers;"
+            " `wherry migrate --give-up` lets it go on here, if it does not run there"
+        )
