@@ -18,3 +18,15 @@ def world(no_leaks: None) -> Iterator[World]:
         place.check_clean()
     finally:
         place.destroy()
+
+
+@pytest.fixture
+def pair(no_leaks: None) -> Iterator[tuple[World, World]]:
+    """Give places for two daemons; afterwards nothing may be left of either."""
+    home, other = World("runc"), World("runc")
+    try:
+        yield home, other
+        home.check_clean(other)
+    finally:
+        home.destroy()
+        other.destroy()

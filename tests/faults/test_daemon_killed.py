@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import wherry
-from tests.faults import test_checkpoints, test_health, test_restarts, test_update_kept
+from tests.faults import test_checkpoints, test_health, test_migration, test_restarts, test_update_kept
 from tests.faults.world import World, get_state, is_alive, scenario
 from wherry import errors
 from wherry.client.client import Client
@@ -81,7 +81,14 @@ def test_no_failpoint_is_forgotten() -> None:
         name for path in source.rglob("*.py") for name in re.findall(r'failpoint\.hit\("([^"]*)"\)', path.read_text())
     ]
     assert sorted(hits) == sorted(
-        [*POINTS, *test_health.OWN, *test_restarts.OWN, *test_update_kept.OWN, *test_checkpoints.OWN]
+        [
+            *POINTS,
+            *test_health.OWN,
+            *test_restarts.OWN,
+            *test_update_kept.OWN,
+            *test_checkpoints.OWN,
+            *test_migration.OWN,
+        ]
     )
 
 

@@ -284,21 +284,24 @@ class World:
                 await client.service.delete(req.DeleteRequest(id=info.id, namespace=info.namespace, force=True))
             await self.events(client)
 
-    def check_clean(self) -> None:
-        """Remove every container, end the daemon, and fail if anything at all is left."""
+    def check_clean(self, *others: World) -> None:
+        """Remove every container, end the daemon, and fail if anything at all is left, here or in `others`."""
         if self.is_checked:
             return
         self.is_checked = True
-        if self.daemon is None:
-            self.start()
-        asyncio.run(self.remove_all())
+        for place in (self, *others):
+            if place.daemon is None:
+                place.start()
+            asyncio.run(place.remove_all())
         gc.collect()  # gRPC lets go of its poller with its last channel
-        assert self.kill(signal.SIGTERM) == 0, self.log()
+        for place in (self, *others):
+            assert place.kill(signal.SIGTERM) == 0, place.log()
         if self.strays():
             eventually(f"no process is left: {self.strays()}", lambda: not self.strays(), 5.0)
-        left = self.leftovers()
-        assert left == [], f"{left}\n{self.log()}"
-        assert "Traceback" not in self.log(), self.log()
+        for place in (self, *others):
+            left = place.leftovers()
+            assert left == [], f"{left}\n{place.log()}"
+            assert "Traceback" not in place.log(), place.log()
 
     def destroy(self) -> None:
         """Kill and remove whatever is left, for the neighbours' sake; never fails."""
@@ -359,7 +362,7 @@ def check_journal(events: Sequence[st.Event]) -> None:
             assert event.generation not in ends, f"after the exit of init: {event}"
             if not is_first:
                 continue
-        if event.type not in ("pause", "resume", "update", "health", "checkpoint"):  # as often as one likes
+        if event.type not in ("pause", "resume", "update", "health", "checkpoint", "migrate"):  # as often as one likes
             told[event.generation, event.process, runs[event.generation]].append(event.type)
         if event.type == "exit" and event.process == "init":
             ends[event.generation] = event.seq

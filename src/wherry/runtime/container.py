@@ -44,8 +44,8 @@ class Record:
     `starting` just before. `updating` are limits that are being changed, since `updating_at_ns`.
 
     Of checkpoints: `checkpointing` is the name of the one that is being written; `checkpoint`, as ID/NAME, the one that
-    the present run goes on from, or the next one is to. `moving_to` is the address of a supervisor that has been asked
-    to let the container go on there, and whose answer counts.
+    the present run goes on from, or the next one is to. `moving_to` is the address of the supervisor that it
+    is being handed over to; once that `is_asked` to let it go on there, its answer counts.
     """
 
     generation: int
@@ -79,6 +79,7 @@ class Record:
     checkpointing: str = ""
     checkpoint: str = ""
     moving_to: str = ""
+    is_asked: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

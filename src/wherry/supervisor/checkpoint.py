@@ -319,7 +319,7 @@ async def undo(core: Core, live: LiveContainer, work: Work, error: Exception) ->
     await core.thread(core.checkpoints.discard, work.path)
     if live.state in (State.CHECKPOINTING, State.MIGRATING):
         fields = {"by_hand": False, "end_reason": ""} if live.saved.end_reason == REASON else {}
-        await core.insist(lambda: live.change(Change.CHECKPOINTED, checkpointing="", **fields))
+        await core.insist(lambda: live.change(Change.CHECKPOINTED, checkpointing="", moving_to="", **fields))
     return found
 
 

@@ -39,8 +39,8 @@ REASON = "migrated"
 _RETRY, _MAX_RETRY = 0.2, 5.0
 #: Seconds for a question to be answered; the answer takes as long as criu takes to make the processes.
 _ANSWER = 660.0
-#: Seconds for what is only polite.
-_POLITE = 5.0
+#: Seconds in which the other side is told what it need not know.
+_POLITE = 60.0
 
 
 class _Stages:
@@ -69,14 +69,14 @@ async def migrate(core: Core, live: LiveContainer, request: mg.MigrateRequest) -
         live.check(Change.MIGRATE)
         work = await checkpoint.prepare(core, live, _describe(live, request, token), "migrate")
         try:
-            live.change(Change.MIGRATE, checkpointing=work.info.name)
+            live.change(Change.MIGRATE, checkpointing=work.info.name, moving_to=request.to)
             failpoint.hit("migrate.recorded")
             begin, sent = await _send(core, live, work, request.to, token)
-            live.save(moving_to=request.to)
+            live.save(is_asked=True)
         except asyncio.CancelledError:
             raise  # the supervisor closes; the next one lets it go on
         except Exception as error:
-            await _abandon(core, request.to, token)
+            _tell(core, request.to, token, "abandon")
             raise await checkpoint.undo(core, live, work, error) from error
         failpoint.hit("migrate.asked")
         downtime = await _resolve(core, live, work.path) - begin
@@ -142,13 +142,28 @@ def _reach(core: Core, address: str) -> AbstractAsyncContextManager[Peer]:
     return core.connect(address)
 
 
-async def _abandon(core: Core, to: str, token: str) -> None:
-    """Tell the other side that nothing will come of it; it finds out by itself if this does not reach it."""
-    try:
-        async with asyncio.timeout(_POLITE), _reach(core, to) as peer:
-            await peer.abandon(mg.MigrationToken(token=token))
-    except (errors.WherryError, TimeoutError, OSError) as error:
-        _logger.info("migration %s: cannot tell %s that it is off: %s", token, to, error)
+def _tell(core: Core, to: str, token: str, verb: str) -> None:
+    """Tell the other side to `abandon` or to `forget` a migration, in the background; in the end it does by itself."""
+    core.tasks.start(_keep_telling(core, to, token, verb), f"{verb} migration {token}")
+
+
+async def _keep_telling(core: Core, to: str, token: str, verb: str) -> None:
+    end, wait = time.monotonic() + _POLITE, _RETRY
+    while not core.is_closing:
+        try:
+            async with asyncio.timeout(_POLITE), _reach(core, to) as peer:
+                await (peer.forget if verb == "forget" else peer.abandon)(mg.MigrationToken(token=token))
+                return
+        except (errors.Unavailable, TimeoutError, OSError) as error:
+            problem: object = error
+        except errors.WherryError as error:
+            _logger.warning("migration %s: %s does not %s it: %s", token, to, verb, error)
+            return
+        if time.monotonic() > end:
+            _logger.info("migration %s: cannot tell %s to %s it: %s", token, to, verb, problem)
+            return
+        await asyncio.sleep(wait)
+        wait = min(wait * 2, 1.0)
 
 
 def _token(live: LiveContainer) -> mg.MigrationToken:
@@ -169,7 +184,7 @@ async def _ask(core: Core, live: LiveContainer) -> mg.Arrival:
                 await live.is_given_up.wait()
         except TimeoutError:
             wait = min(wait * 2, _MAX_RETRY)
-    return mg.Arrival(state=mg.FAILED, problem="it was given up by hand")
+    return mg.Arrival(state="", problem="it was given up by hand")
 
 
 async def _resolve(core: Core, live: LiveContainer, path: Path) -> float:
@@ -187,7 +202,9 @@ async def _resolve(core: Core, live: LiveContainer, path: Path) -> float:
         return answered
     await checkpoint.thaw(core, live)
     await core.thread(core.checkpoints.discard, path)
-    await core.insist(lambda: live.change(Change.CHECKPOINTED, checkpointing="", moving_to=""))
+    to, token = live.saved.moving_to, _token(live).token
+    await core.insist(lambda: live.change(Change.CHECKPOINTED, checkpointing="", moving_to="", is_asked=False))
+    _tell(core, to, token, "forget" if answer.state == mg.FAILED else "abandon")
     raise errors.FailedPrecondition(
         f"cannot migrate container {live.id}: it could not go on there, and goes on here: {answer.problem}"
     )
@@ -207,15 +224,11 @@ async def _leave(core: Core, live: LiveContainer) -> None:
     """Wait until the end of a container that goes on elsewhere is told; then the other side may forget it."""
     await live.process(ids.INIT).settled.wait()
     failpoint.hit("migrate.ended")
-    to, token = live.saved.moving_to, _token(live)
+    to, token = live.saved.moving_to, _token(live).token
     async with live.lock:
         if live.state is State.STOPPED:  # nobody has started it anew, or deleted it
-            await core.insist(lambda: live.save(checkpointing="", moving_to=""))
-    try:
-        async with asyncio.timeout(_POLITE), _reach(core, to) as peer:
-            await peer.forget(token)
-    except (errors.WherryError, TimeoutError, OSError) as error:
-        _logger.info("migration %s: cannot tell %s to forget it: %s", token.token, to, error)
+            await core.insist(lambda: live.save(checkpointing="", moving_to="", is_asked=False))
+    _tell(core, to, token, "forget")
 
 
 async def settle(core: Core, live: LiveContainer) -> None:
@@ -225,7 +238,7 @@ async def settle(core: Core, live: LiveContainer) -> None:
     path = core.checkpoints.making(live.disk.namespace, live.id, live.saved.checkpointing)
     if live.saved.end_reason == REASON:
         await _end(core, live, path)
-    elif live.saved.moving_to:
+    elif live.saved.is_asked:
         try:
             await _resolve(core, live, path)
         except errors.FailedPrecondition as error:
@@ -235,7 +248,9 @@ async def settle(core: Core, live: LiveContainer) -> None:
         await checkpoint.wait_idle(core, path)
         await checkpoint.thaw(core, live)
         await core.thread(core.checkpoints.discard, path)
-        await core.insist(lambda: live.change(Change.CHECKPOINTED, checkpointing=""))
+        to, token = live.saved.moving_to, _token(live).token
+        await core.insist(lambda: live.change(Change.CHECKPOINTED, checkpointing="", moving_to=""))
+        _tell(core, to, token, "abandon")
 
 
 async def recover(core: Core, live: LiveContainer) -> None:
@@ -250,7 +265,7 @@ async def recover(core: Core, live: LiveContainer) -> None:
 
 def give_up(live: LiveContainer) -> None:
     """Let a container go on here whose other side does not answer. Raises FailedPrecondition for any other."""
-    if live.state is not State.MIGRATING or not live.saved.moving_to or live.saved.end_reason == REASON:
+    if live.state is not State.MIGRATING or not live.saved.is_asked or live.saved.end_reason == REASON:
         raise errors.FailedPrecondition(
             f"cannot give up the migration of container {live.id}: it is {live.state.value}, and waits for no answer"
         )
@@ -259,7 +274,7 @@ def give_up(live: LiveContainer) -> None:
 
 def refuse(live: LiveContainer) -> None:
     """Raise FailedPrecondition for a container that may be running elsewhere already."""
-    if live.state is State.MIGRATING and live.saved.moving_to:
+    if live.state is State.MIGRATING and live.saved.is_asked:
         raise errors.FailedPrecondition(
             f"container {live.id} is being handed over to {live.saved.moving_to}, and stands still until that answers;"
             " `wherry migrate --give-up` lets it go on here, if it does not run there"

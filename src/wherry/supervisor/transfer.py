@@ -170,6 +170,8 @@ async def write_archive(core: Core, request: cp.ImportRequest, data: AsyncIterat
     except asyncio.CancelledError:
         pull.leave()
         await asyncio.wait([done])
+        if not done.cancelled():
+            done.exception()  # nobody's any more
         raise
 
 
