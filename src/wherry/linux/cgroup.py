@@ -113,6 +113,21 @@ def waits_for_vfork(path: str) -> bool:
     return False
 
 
+def find_stopped(path: str) -> int:
+    """Return a process in the cgroup `path` that has a stopped thread (proc(5), /proc/PID/stat), 0 for none.
+
+    ptrace(2) waits for a stopped thread to be its tracee, which a frozen one never is.
+    """
+    for pid in set().union(*(_read_pids(directory) for directory in _directories(path))):
+        for file in Path(f"/proc/{pid}/task").glob("*/stat"):
+            try:
+                if file.read_text().rpartition(")")[2].split()[0] == "T":
+                    return pid
+            except OSError:
+                continue  # it has just ended
+    return 0
+
+
 def signal_all(path: str, number: int) -> int:
     """Send a signal to every process in the cgroup `path`; return to how many."""
     pids = set().union(*(_read_pids(directory) for directory in _directories(path)))

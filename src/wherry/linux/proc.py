@@ -21,6 +21,14 @@ def read_starttime(pid: int) -> int | None:
     return int(stat[19]) if stat else None
 
 
+def read_state(pid: int) -> str:
+    """Return the letter of a process's state (proc(5), /proc/PID/stat), "" when there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return ""
+
+
 def is_zombie(pid: int) -> bool:
     """Tell whether `pid` has ended and waits to be reaped; False when it is not there at all."""
     stat = _read_stat(pid)

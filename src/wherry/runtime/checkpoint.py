@@ -153,14 +153,19 @@ class Checkpoints:
         for path in stale:
             _logger.info("%s is no whole checkpoint; removed", path)
             try:
-                removal.remove_tree(path)
+                self.discard(path)
             except OSError as error:
                 _logger.error("cannot remove %s: %s", path, error)
 
 
 def save(directory: Path, info: CheckpointInfo, outside: Outside) -> None:
-    """Write checkpoint.json."""
-    plain = {"version": _VERSION, "outside": codec.to_plain(outside), **codec.to_plain(info)}
+    """Write checkpoint.json, with the sizes of the images as they are now."""
+    plain = {
+        "version": _VERSION,
+        "outside": codec.to_plain(outside),
+        "files": _measure(directory),
+        **codec.to_plain(info),
+    }
     record.write_json(directory / FILE, plain)
 
 
@@ -199,6 +204,31 @@ def _load_v0(directory: Path, where: str) -> CheckpointInfo:
         empty_ns=empty,
         **fields,
     )
+
+
+def check_image(directory: Path) -> None:
+    """Raise DataLoss for a checkpoint whose image is not as long as it was written: criu would read on for ever."""
+    try:
+        files = record.read_json(directory / FILE).get("files")
+    except FileNotFoundError:
+        return  # of the original's layout
+    for name, size in files.items() if isinstance(files, dict) else ():
+        image, _, file = str(name).rpartition("/")
+        try:
+            found = ((find_image(directory) if image == IMAGE else directory / image) / file).stat().st_size
+        except OSError:
+            found = -1
+        if found != size:
+            raise errors.DataLoss(
+                f"checkpoint {directory.name} of container {directory.parent.name} is damaged: {name} "
+                + (f"has {found} bytes, not {size}" if found >= 0 else "is missing")
+            )
+
+
+def _measure(directory: Path) -> dict[str, int]:
+    """Return the sizes of the files of all images, by their names in the checkpoint."""
+    images = (directory / IMAGE, *directory.glob("pre-*"))
+    return {f"{image.name}/{path.name}": path.stat().st_size for image in images for path in image.glob("*.img")}
 
 
 def find_image(directory: Path) -> Path:

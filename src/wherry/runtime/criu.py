@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,7 +48,11 @@ _MEANINGS: tuple[tuple[re.Pattern[str], str], ...] = (
         re.compile(r"sockets: Can't get 1:16 opt"),
         "it has a network socket, which a criu before 4.2 cannot write down on Linux 6.16 and newer",
     ),
-    (re.compile(r"inotify|fanotify"), "it watches files (inotify) in a way that criu cannot write down"),
+    (re.compile(r"inotify|fanotify|fsnotify"), "it watches files (inotify) in a way that criu cannot write down"),
+    (
+        re.compile(r"Can't get rlimit \d+"),
+        "it has a process of another user, whose limits root may only read with CAP_SYS_RESOURCE",
+    ),
     (re.compile(r"io_uring"), "it uses io_uring, which criu cannot write down"),
     (re.compile(r"file lock", re.IGNORECASE), "it holds file locks"),
 )
@@ -139,3 +144,45 @@ def has_finished(log: Path) -> bool:
             return b"Dumping finished successfully" in file.read(4096)
     except OSError:
         return False
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A process that is at a checkpoint: a runtime (`is_runtime`), or criu or a child of it, which may be stopped."""
+
+    pid: int
+    is_runtime: bool
+    is_stopped: bool
+
+
+def find_workers(place: Path) -> list[Worker]:
+    """Return who works in the directory `place` of a checkpoint: has it in its command line, or files of it open.
+
+    Blocks. criu is called by a runtime, and survives it; nothing in its command line tells what it is at.
+    """
+    inside = f"{os.path.realpath(place)}/"
+    named = [f"--{option}\0{place}".encode() for option in ("image-path", "work-path")]
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        try:
+            command = (entry / "cmdline").read_bytes()
+            is_runtime = any(name in command for name in named)
+            if is_runtime or any(os.readlink(fd).startswith(inside) for fd in (entry / "fd").iterdir()):
+                state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+                found.append(Worker(int(entry.name), is_runtime, state in "TZX"))
+        except OSError:
+            continue  # it has just ended
+    return found
+
+
+def end_workers(place: Path) -> None:
+    """Kill who works in `place`. Blocks; what criu was at is left as it was."""
+    for worker in find_workers(place):
+        try:
+            if worker.is_runtime and os.getpgid(worker.pid) == worker.pid:
+                os.killpg(worker.pid, signal.SIGKILL)
+            os.kill(worker.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue

@@ -132,10 +132,10 @@ async def _launch(core: Core, live: LiveContainer, process: dict[str, Any], *, r
     if not saved.private_pid:
         fields["sweep"] = driver.kill_all_argv(live.id)
     driver.root.mkdir(mode=0o700, exist_ok=True)
-    try:
+    if saved.checkpoint:
+        init.pid = await restoration.spawn(core, live, _spawn(core, live, init, fields, f"restore container {live.id}"))
+    else:
         init.pid = await _spawn(core, live, init, fields, f"create container {live.id}")
-    except errors.WherryError as error:
-        raise restoration.name_failure(core, live, error) if saved.checkpoint else error from None
     failpoint.hit("create.spawned")
     return init
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wherry import errors
-from wherry.linux import cgroup
+from wherry.linux import cgroup, proc
 from wherry.model import ids
 from wherry.model.checkpoint import CheckpointInfo, CheckpointRequest
 from wherry.model.lifecycle import Change, State
@@ -42,8 +42,12 @@ REASON = "checkpoint"
 MAX_PRE_COPY = 16
 #: Namespaces that --empty-ns knows (runc-checkpoint(8)).
 _NAMESPACES = frozenset({"network", "ipc", "uts", "mount", "pid", "user", "cgroup"})
-#: Seconds between looks at a criu that a dead supervisor has left at work.
+#: Seconds between looks at a criu that is at work, and how long one may be.
+_LOOK = 1.0
 _POLL = 0.1
+TIMEOUT = 600.0
+#: Seconds that criu may be at work once it makes no sense: its container is dead, or it is, and somebody waits for it.
+_SENSELESS = 5.0
 #: How often freezing is tried, and the longest time between, seconds: by chance, so as not to keep step with anybody.
 _FREEZE_TRIES = 50
 _FREEZE_PAUSE = 0.01
@@ -71,7 +75,8 @@ async def create(core: Core, live: LiveContainer, request: CheckpointRequest) ->
         except OSError as error:
             raise _as_ours(live, error) from error
         try:
-            fields = {"by_hand": True, "end_reason": REASON} if request.exit else {}
+            check_execs(live, f"cannot checkpoint container {live.id}")
+            fields = {"end_reason": REASON} if request.exit else {}
             live.change(Change.CHECKPOINT, checkpointing=request.name, **fields)
             failpoint.hit("checkpoint.recorded")
             info = await _write(core, live, work)
@@ -110,11 +115,7 @@ async def prepare(core: Core, live: LiveContainer, request: CheckpointRequest, v
             f"{what}: its writable layer is in memory, since {core.settings.root_dir} is on a filesystem that cannot"
             " hold one"
         )
-    running = [process.id for process in live.execs if not process.settled.is_set() and not process.is_check]
-    if running:
-        raise errors.FailedPrecondition(
-            f"{what}: exec {running[0]} runs in it, and only what descends from its own process is written down"
-        )
+    check_execs(live, what)
     init = live.process(ids.INIT)
     version = await _find_version(live.saved.runtime, what)
     info = dataclasses.replace(describe(live, request), runtime_version=version, criu_version=criu.version)
@@ -130,6 +131,15 @@ async def prepare(core: Core, live: LiveContainer, request: CheckpointRequest, v
         core.checkpoints.discard(path)
         raise
     return Work(path, info, outside, criu)
+
+
+def check_execs(live: LiveContainer, what: str) -> None:
+    """Raise FailedPrecondition while an exec runs; once the state is another, no further one begins."""
+    running = [process.id for process in live.execs if not process.settled.is_set() and not process.is_check]
+    if running:
+        raise errors.FailedPrecondition(
+            f"{what}: exec {running[0]} runs in it, and only what descends from its own process is written down"
+        )
 
 
 def describe(live: LiveContainer, request: CheckpointRequest) -> CheckpointInfo:
@@ -205,16 +215,15 @@ def flags(info: CheckpointInfo) -> list[str]:
 async def _write(core: Core, live: LiveContainer, work: Work) -> CheckpointInfo:
     info = work.info
     parent = await copy_before(core, live, work)
-    begin = time.monotonic()
-    if live.saved.layer:  # else criu freezes it
-        begin = await _freeze(core, live)
-        failpoint.hit("checkpoint.frozen")
+    begin = await _freeze(core, live)
+    failpoint.hit("checkpoint.frozen")
+    if live.saved.layer:
         await storage.copy_out(live.disk.storage, work.path / disk.LAYER)
     await _dump(core, live, work, work.path / disk.IMAGE, [*parent, *([] if info.exit else ["--leave-running"])])
     failpoint.hit("checkpoint.dumped")
     if info.exit:
         await pause.thaw(core, live)  # what criu has killed dies only then
-    elif live.saved.layer:
+    else:
         await core.driver(live).resume(live.id)
     info = dataclasses.replace(info, frozen_us=int((time.monotonic() - begin) * 1e6))
     while True:
@@ -261,6 +270,11 @@ async def _freeze(core: Core, live: LiveContainer) -> float:
     for _ in range(_FREEZE_TRIES):
         begin = time.monotonic()
         await driver.pause(live.id)
+        if stopped := await core.thread(cgroup.find_stopped, live.saved.cgroup):
+            raise errors.FailedPrecondition(
+                f"cannot checkpoint container {live.id}: its process {stopped} (on the host) is stopped, by SIGSTOP or"
+                " Ctrl-Z, and criu cannot take hold of it; let it continue first"
+            )
         if not await core.thread(cgroup.waits_for_vfork, live.saved.cgroup):
             return begin
         # In the middle of starting a program: that takes less than a millisecond.
@@ -275,7 +289,11 @@ async def _dump(core: Core, live: LiveContainer, work: Work, image: Path, option
     logs = work.path / disk.WORK
     argv = core.driver(live).checkpoint_argv(live.id, image, logs, [*options, *flags(work.info)])
     env = work.criu.environment(logs / "criu.conf")
-    result = await spawn.run(argv, timeout=None, env=env, is_spared=True)
+    watching = core.tasks.start(watch(core, live, work.path), f"watch criu of {live.id}")
+    try:
+        result = await spawn.run(argv, timeout=None, env=env, is_spared=True)
+    finally:
+        watching.cancel()
     if result.status == 0:
         return
     problem = criu_module.read_problem(logs / "dump.log")
@@ -315,10 +333,11 @@ async def undo(core: Core, live: LiveContainer, work: Work, error: Exception) ->
             found = type(found)(f"{found.message}; criu's log is {kept}")
         except OSError:
             pass  # the disk is full, perhaps: its last words are in the error
+    await wait_idle(core, live, work.path)  # criu survives its runtime
     await thaw(core, live)
     await core.thread(core.checkpoints.discard, work.path)
     if live.state in (State.CHECKPOINTING, State.MIGRATING):
-        fields = {"by_hand": False, "end_reason": ""} if live.saved.end_reason == REASON else {}
+        fields = {"end_reason": ""} if live.saved.end_reason == REASON else {}
         await core.insist(lambda: live.change(Change.CHECKPOINTED, checkpointing="", moving_to="", **fields))
     return found
 
@@ -359,7 +378,7 @@ async def settle(core: Core, live: LiveContainer) -> None:
         return
     name = live.saved.checkpointing
     path = core.checkpoints.making(live.disk.namespace, live.id, name)
-    await wait_idle(core, path)
+    await wait_idle(core, live, path)
     info = await core.thread(_take_over, core, live, path)
     if info is None or not info.exit:
         await thaw(core, live)
@@ -367,7 +386,7 @@ async def settle(core: Core, live: LiveContainer) -> None:
         await pause.thaw(core, live)
     if info is None:
         _logger.warning("container %s: checkpoint %s was not finished, and is taken back", live.id, name)
-        fields = {"by_hand": False, "end_reason": ""} if live.saved.end_reason == REASON else {}
+        fields = {"end_reason": ""} if live.saved.end_reason == REASON else {}
         await core.insist(lambda: live.change(Change.CHECKPOINTED, checkpointing="", **fields))
     elif core.journal.find_told(live.saved.generation, "", info.created_at_ns) == "checkpoint":
         await core.insist(lambda: live.change(Change.CHECKPOINTED, checkpointing=""))
@@ -375,27 +394,57 @@ async def settle(core: Core, live: LiveContainer) -> None:
         await _conclude(core, live, info)
 
 
-async def wait_idle(core: Core, path: Path) -> None:
-    """Wait until no runtime has criu write to `path`: killed, it would leave the processes broken."""
-    while await core.thread(_is_at_work, path):
+class _Patience:
+    """How long somebody may be at work in a directory of a checkpoint; asked from time to time."""
+
+    def __init__(self, live: LiveContainer, place: Path) -> None:
+        self._live = live
+        self._place = place
+        self._begin = time.monotonic()
+        self._senseless: float | None = None
+
+    def look(self) -> bool:
+        """Tell whether somebody is at work, and end those who have been at it for too long, or in vain. Blocks."""
+        workers = criu_module.find_workers(self._place)
+        now = time.monotonic()
+        is_alive = any(not worker.is_runtime and not worker.is_stopped for worker in workers)
+        if is_alive and not _is_dead(self._live):
+            self._senseless = None
+        elif self._senseless is None:
+            self._senseless = now
+        is_vain = self._senseless is not None and now - self._senseless > _SENSELESS
+        if workers and (is_vain or now - self._begin > TIMEOUT):
+            _logger.error("container %s: criu gets nowhere, and is ended", self._live.id)
+            criu_module.end_workers(self._place)
+        return bool(workers)
+
+
+def _is_dead(live: LiveContainer) -> bool:
+    """Tell whether a container that is written down is gone; one that is being made has no process yet."""
+    init = live.init
+    return init is not None and bool(init.pid) and proc.read_state(init.pid) in ("", "Z", "X")
+
+
+async def watch(core: Core, live: LiveContainer, place: Path) -> None:
+    """End what is at work in a directory of a checkpoint and gets nowhere; until it is cancelled."""
+    patience = _Patience(live, place)
+    while True:
+        await asyncio.sleep(_LOOK)
+        await core.thread(patience.look)
+
+
+async def wait_idle(core: Core, live: LiveContainer, place: Path) -> None:
+    """Wait until nobody is at work in a directory of a checkpoint: killed, criu would leave the processes broken."""
+    patience = _Patience(live, place)
+    while await core.thread(patience.look):
         await asyncio.sleep(_POLL)
-
-
-def _is_at_work(path: Path) -> bool:
-    """Tell whether a runtime is having criu write to `path`. Blocks."""
-    wanted = b"--image-path\0" + os.fsencode(path) + b"/"
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit() and wanted in (entry / "cmdline").read_bytes():
-                return True
-        except OSError:
-            continue
-    return False
 
 
 def _take_over(core: Core, live: LiveContainer, path: Path) -> CheckpointInfo | None:
     """Return the checkpoint that a dead supervisor was at, finished; None if it cannot be, and is removed. Blocks."""
     try:
+        if live.saved.checkpointing.startswith(disk.TEMPORARY):
+            raise errors.Aborted("clones were to be made of it")
         if not path.exists():
             return core.checkpoints.load(live.disk.namespace, live.id, live.saved.checkpointing)
         if criu_module.has_finished(path / disk.WORK / "dump.log") and (path / disk.IMAGE / "inventory.img").exists():

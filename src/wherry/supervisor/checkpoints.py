@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import os
 import shutil
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
 from pathlib import Path
 
 from wherry import errors
@@ -54,20 +55,38 @@ class CheckpointCalls(TransferCalls):
 
     async def delete_checkpoint(self, request: cp.CheckpointRef) -> req.Empty:
         """Remove a checkpoint."""
-        await self.core.thread(self.core.checkpoints.remove, *_check(request))
+        named = _check(request)
+        if self.core.checkpoints_in_use[named]:
+            raise errors.FailedPrecondition(
+                f"cannot delete checkpoint {request.name} of container {request.id}: a container is being made from it"
+            )
+        await self.core.thread(self.core.checkpoints.remove, *named)
         return req.Empty()
 
     async def restore(self, request: cp.CheckpointRef) -> st.ContainerInfo:
         """Let a container that has ended, or is deleted, go on where a checkpoint was written."""
         await self.core.recovered.wait()
         info = self.core.checkpoints.load(*_check(request))
-        live = self.core.containers.get((info.namespace, info.id))
-        if live is None:
-            live = await self._make(info, info.request)
-        else:
+        return (await self.core.tasks.run(self._restore(info), f"restore {info.id}")).info()
+
+    async def _restore(self, info: cp.CheckpointInfo) -> LiveContainer:
+        with self._using(info):
+            live = self.core.containers.get((info.namespace, info.id))
+            if live is None:
+                return await self._make(info, info.request)
             await live.made.wait()
-            await self.core.tasks.run(restoration.go_back(self.core, live, info), f"restore {live.id}")
-        return live.info()
+            await restoration.go_back(self.core, live, info)
+            return live
+
+    @contextlib.contextmanager
+    def _using(self, info: cp.CheckpointInfo) -> Iterator[None]:
+        """Keep a checkpoint from being deleted."""
+        named = (info.namespace, info.id, info.name)
+        self.core.checkpoints_in_use[named] += 1
+        try:
+            yield
+        finally:
+            self.core.checkpoints_in_use[named] -= 1
 
     async def run_from(self, request: req.CreateRequest, path: Path) -> st.ContainerInfo:
         """Make a container that goes on from the checkpoint in the directory `path`, of whatever container."""
@@ -101,9 +120,11 @@ class CheckpointCalls(TransferCalls):
 
     async def _clone(self, info: cp.CheckpointInfo, new_ids: tuple[str, ...]) -> st.ContainerList:
         restoration.check_clonable(info)
-        made = await asyncio.gather(
-            *(self._make(info, dataclasses.replace(info.request, id=new)) for new in new_ids), return_exceptions=True
-        )
+        with self._using(info):
+            made = await asyncio.gather(
+                *(self._make(info, dataclasses.replace(info.request, id=new)) for new in new_ids),
+                return_exceptions=True,
+            )
         failure = next((item for item in made if isinstance(item, BaseException)), None)
         clones = [item for item in made if not isinstance(item, BaseException)]
         if failure is not None:

@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -102,6 +103,8 @@ class Core:
         self.runtimes = Runtimes(settings.runtime, settings.state_dir)
         self.containers: dict[tuple[str, str], LiveContainer] = {}
         self.checkpoints = Checkpoints(settings.root_dir)
+        #: From how many calls at the moment containers are made from one, by namespace, container and name.
+        self.checkpoints_in_use: Counter[tuple[str, str, str]] = Counter()
         self._criu: Criu | None = None
         #: Limits creations and execs under way at once.
         self.starts = asyncio.Semaphore(settings.concurrency)

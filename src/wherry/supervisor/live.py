@@ -241,6 +241,10 @@ class LiveContainer:
             raise errors.NotFound(f"container {self.id} has no process {process_id!r}")
         return process
 
+    def put_back(self, saved: Record) -> None:
+        """Have the record that there was before a change that has failed."""
+        self.save(**{field.name: getattr(saved, field.name) for field in dataclasses.fields(saved)})
+
     def info(self) -> st.ContainerInfo:
         """Return what is known of the container."""
         init = self.init

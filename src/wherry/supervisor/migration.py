@@ -69,6 +69,7 @@ async def migrate(core: Core, live: LiveContainer, request: mg.MigrateRequest) -
         live.check(Change.MIGRATE)
         work = await checkpoint.prepare(core, live, _describe(live, request, token), "migrate")
         try:
+            checkpoint.check_execs(live, f"cannot migrate container {live.id}")
             live.change(Change.MIGRATE, checkpointing=work.info.name, moving_to=request.to)
             failpoint.hit("migrate.recorded")
             begin, sent = await _send(core, live, work, request.to, token)
@@ -245,7 +246,7 @@ async def settle(core: Core, live: LiveContainer) -> None:
             _logger.warning("%s", error.message)
     else:
         _logger.warning("container %s: a migration was not finished, and is taken back", live.id)
-        await checkpoint.wait_idle(core, path)
+        await checkpoint.wait_idle(core, live, path)
         await checkpoint.thaw(core, live)
         await core.thread(core.checkpoints.discard, path)
         to, token = live.saved.moving_to, _token(live).token

@@ -307,6 +307,7 @@ async def _recover_init(core: Core, live: LiveContainer, init: LiveProcess) -> N
     if live.state in (State.PAUSING, State.PAUSED) and init.opened().is_shim_alive():
         await pause.recover(core, live)
     oom.begin(core, live)
+    await restoration.recover(core, live)
     if live.state in (State.RUNNING, State.PAUSED):
         await health.resume(core, live)
     _watch(core, live, init)

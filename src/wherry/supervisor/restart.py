@@ -20,7 +20,7 @@ from wherry.model.lifecycle import Change, State
 from wherry.model.request import RestartPolicy
 from wherry.oci import bundle
 from wherry.runtime.container import Record
-from wherry.supervisor import birth, deletion, failpoint, kill, restoration
+from wherry.supervisor import birth, checkpoint, deletion, failpoint, kill, restoration, storage
 from wherry.supervisor.core import Core
 from wherry.supervisor.live import LiveContainer, LiveProcess
 
@@ -34,7 +34,7 @@ _MAX_EXPONENT = 64
 
 def is_wanted(saved: Record, record: st.ExitRecord, attempts: int) -> bool:
     """Tell whether a container that ended with `record`, after `attempts` restarts in a row, is to be started again."""
-    if saved.by_hand or not saved.started_at_ns:
+    if saved.by_hand or saved.end_reason == checkpoint.REASON or not saved.started_at_ns:
         return False
     if saved.wants_restart:
         return True
@@ -148,7 +148,9 @@ async def _start_again(core: Core, live: LiveContainer) -> None:
 async def _conclude_failure(core: Core, live: LiveContainer) -> None:
     """Plan the next try after one that made no process, or give up; counted like an end with a failure."""
     policy, attempts = live.saved.request.restart, live.saved.attempts
-    if is_wanted(live.saved, st.ExitRecord(status=1), attempts):
+    if live.saved.checkpoint:  # a restore is not tried again: it would fail once more
+        await core.insist(lambda: live.change(Change.STOP, restart_at_ns=0, by_hand=True, checkpoint=""))
+    elif is_wanted(live.saved, st.ExitRecord(status=1), attempts):
         delay = find_delay(policy, attempts, random.random())
         due = time.time_ns() + int(delay * 1e9)
         await core.insist(lambda: live.change(Change.RESTART, attempts=attempts + 1, restart_at_ns=due))
@@ -187,6 +189,7 @@ async def _undo(core: Core, live: LiveContainer) -> None:
         await core.thread(kill.end_shim, init.disk)
         await core.thread(kill.kill_now, live, init)
         init.let_go()
+    await core.thread(storage.put_back, live.disk.storage)
     show_last_run(live)
 
 

@@ -6,8 +6,10 @@ so that the next supervisor does the same. It is made, and told, like any other;
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
+from collections.abc import Awaitable
 from pathlib import Path
 
 from wherry import errors
@@ -77,24 +79,52 @@ async def find_fields(core: Core, live: LiveContainer, init: LiveProcess) -> dic
         first[disk.NETWORK] = frame.NETWORK_FD
     lines = [f"inherit-fd fd[{fd}]:{key}\n" for key, fd in first.items()]
     record.write_bytes(directory / _CONFIG, "".join(lines).encode())
+    disk.check_image(path)
     work = _work(core, live)
     removal.remove_tree(work)
-    work.mkdir(mode=0o700, parents=True)
+    try:
+        work.parent.mkdir(mode=0o700, exist_ok=True)
+        work.mkdir(mode=0o700)
+    except FileNotFoundError as error:
+        raise errors.NotFound(f"{what}: its checkpoint was deleted meanwhile") from error
     options = ["--image-path", str(disk.find_image(path)), "--work-path", str(work), *checkpoint.flags(info)]
     terminal = bool(init.spec.get("terminal"))
-    argv = core.driver(live).restore_argv(live.id, live.saved.bundle, directory, options, terminal=terminal)
+    place = _write_bundle(live, directory)
+    argv = core.driver(live).restore_argv(live.id, place, directory, options, terminal=terminal)
     env = [f"{name}={value}" for name, value in criu.environment(directory / _CONFIG).items()]
     network = ["1" if outside.network else "0"]
     return {"argv": argv, "env": env, "network": network, "timeout": [str(max(TIMEOUT, core.settings.start_timeout))]}
 
 
-def name_failure(core: Core, live: LiveContainer, error: errors.WherryError) -> errors.WherryError:
-    """Return the error of a restore that has failed, with what criu says."""
-    log = _work(core, live) / _LOG
-    problem = criu_module.read_problem(log)
-    if not problem:
-        return error
-    return errors.FailedPrecondition(f"cannot restore container {live.id}: {problem}; criu's log is {log}")
+def _write_bundle(live: LiveContainer, directory: Path) -> str:
+    """Return a bundle without a limit of processes: criu and its helpers are in the container while they make it."""
+    config = bundle.load_config(Path(live.saved.bundle) / "config.json")
+    resources = (config.get("linux") or {}).get("resources") or {}
+    if not resources.get("pids"):
+        return live.saved.bundle
+    del resources["pids"]
+    root = config["root"]
+    root["path"] = os.path.join(live.saved.bundle, root["path"])
+    made = directory / "bundle"
+    made.mkdir(mode=0o700)
+    record.write_json(made / "config.json", config)
+    return str(made)
+
+
+async def spawn(core: Core, live: LiveContainer, work: Awaitable[int]) -> int:
+    """Return what `work` does, the process that criu has made. Raises what criu says; ends one that gets nowhere."""
+    watching = core.tasks.start(checkpoint.watch(core, live, _work(core, live)), f"watch criu of {live.id}")
+    try:
+        return await work
+    except errors.WherryError as error:
+        log = _work(core, live) / _LOG
+        problem = criu_module.read_problem(log)
+        if not problem:
+            raise
+        said = f"{problem}; criu's log is {log}"
+        raise errors.FailedPrecondition(f"cannot restore container {live.id}: {said}") from error
+    finally:
+        watching.cancel()
 
 
 async def tell(core: Core, live: LiveContainer) -> None:
@@ -106,8 +136,21 @@ async def begun(core: Core, live: LiveContainer) -> None:
     """Do what is left once a container goes on: set what updates had changed, remove criu's log, which nobody needs."""
     if not live.saved.checkpoint:
         return
+    await core.thread(storage.let_go, live.disk.storage)
+    await update.reapply(core, live, pids=True)
     await core.thread(shutil.rmtree, _work(core, live), ignore_errors=True)
-    await update.reapply(core, live)
+
+
+async def recover(core: Core, live: LiveContainer) -> None:
+    """Do what is left of a restore in which the supervisor died, if the container goes on."""
+    if live.saved.checkpoint and live.state is State.RUNNING and _work(core, live).exists():
+        await begun(core, live)
+
+
+async def interrupt(core: Core, live: LiveContainer) -> None:
+    """End the making of a container from a checkpoint: it is to be deleted."""
+    if live.saved.checkpoint and live.state in (State.CREATING, State.RESTARTING):
+        await core.thread(criu_module.end_workers, _work(core, live))
 
 
 async def go_back(core: Core, live: LiveContainer, info: CheckpointInfo) -> None:
@@ -123,6 +166,7 @@ async def go_back(core: Core, live: LiveContainer, info: CheckpointInfo) -> None
         if live.saved.request.auto_remove:
             raise errors.FailedPrecondition(f"cannot restore container {live.id}: it is being deleted; try again")
         restart.cancel(live)
+        before = live.saved
         live.change(
             Change.RESTART,
             checkpoint=refer(info),
@@ -141,7 +185,8 @@ async def go_back(core: Core, live: LiveContainer, info: CheckpointInfo) -> None
             await restart.make_and_start(core, live)
         except errors.WherryError:
             if live.state is State.RESTARTING:
-                live.change(Change.STOP, restart_at_ns=0, by_hand=True, checkpoint="")
+                live.put_back(before)
+                restart.schedule(core, live)
             raise
 
 

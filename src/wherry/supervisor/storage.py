@@ -11,6 +11,8 @@ from wherry.supervisor.core import Core
 
 #: What layers are called in a container's directory: `upper`, `here-upper` (oci/layers.py).
 _NAMES = "*upper"
+#: Where they are while others are put in their place.
+_NEW, _OLD = "layers.new", "layers.old"
 
 
 async def copy_out(directory: Path, target: Path) -> None:
@@ -20,11 +22,45 @@ async def copy_out(directory: Path, target: Path) -> None:
 
 
 async def copy_in(core: Core, source: Path, directory: Path) -> None:
-    """Replace the layers in a container's `directory` by those in `source`."""
-    layers = sorted(source.glob(_NAMES)) if source.is_dir() else []
-    for layer in layers:
-        await core.thread(removal.remove_tree, directory / layer.name)
-    await _copy(layers, directory)
+    """Put the layers in `source` in the place of those in a container's `directory`, which are kept aside.
+
+    Raises DataLoss unless it has each of them, ResourceExhausted or Internal.
+    """
+    names = sorted(path.name for path in directory.glob(_NAMES))
+    for name in names:
+        if not (source / name).is_dir() or (source / name).is_symlink():
+            raise errors.DataLoss(f"the checkpoint has no layer {name}: {source / name} is no directory")
+    new = directory / _NEW
+    await core.thread(removal.remove_tree, new)
+    new.mkdir(mode=0o700)
+    await _copy([source / name for name in names], new)
+    await core.thread(_swap, names, directory)
+
+
+def _swap(names: list[str], directory: Path) -> None:
+    old = directory / _OLD
+    old.mkdir(mode=0o700, exist_ok=True)
+    for name in names:
+        if (old / name).exists():  # what lies there now is of a try that failed
+            removal.remove_tree(directory / name)
+        else:
+            (directory / name).rename(old / name)
+        (directory / _NEW / name).rename(directory / name)
+    (directory / _NEW).rmdir()
+
+
+def put_back(directory: Path) -> None:
+    """Undo `copy_in`, if there was one: the layers that were kept aside are the container's again. Blocks."""
+    removal.remove_tree(directory / _NEW)
+    for path in (directory / _OLD).glob(_NAMES):
+        removal.remove_tree(directory / path.name)
+        path.rename(directory / path.name)
+    removal.remove_tree(directory / _OLD)
+
+
+def let_go(directory: Path) -> None:
+    """Remove the layers that `copy_in` has kept aside. Blocks."""
+    removal.remove_tree(directory / _OLD)
 
 
 async def _copy(layers: list[Path], target: Path) -> None:

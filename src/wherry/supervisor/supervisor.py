@@ -36,6 +36,7 @@ from wherry.supervisor import (
     processes,
     recovery,
     restart,
+    restoration,
     stop,
     update,
     usage,
@@ -245,6 +246,8 @@ class Supervisor(CheckpointCalls, MigrationCalls):
     async def delete(self, request: req.DeleteRequest) -> req.Empty:
         """Delete a container that has ended; `force` kills it first."""
         live = await self._find(request.namespace, request.id)
+        if request.force:
+            await restoration.interrupt(self.core, live)
         await live.made.wait()
         migration.refuse(live)
         await self.core.tasks.run(deletion.delete(self.core, live, force=request.force), f"delete {live.id}")

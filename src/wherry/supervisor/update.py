@@ -90,14 +90,19 @@ async def recover(core: Core, live: LiveContainer, *, has_ended: bool) -> None:
     _keep(live, limits)
 
 
-async def reapply(core: Core, live: LiveContainer) -> None:
+async def reapply(core: Core, live: LiveContainer, *, pids: bool = False) -> None:
     """Apply what is not in its configuration to a container that was just made. The caller holds the lock.
+
+    With `pids` the limit of processes is not in it either.
 
     That is what updates have changed, and the weight of block I/O: crun 1.8.1 knows only blkio.weight, and cannot make
     a container with a weight where the kernel has blkio.bfq.weight.
     """
-    if has_late(live):
-        await _apply(core, live, _find_late(live))
+    late = _find_late(live)
+    if pids and late.pids is None:
+        late = dataclasses.replace(late, pids=live.saved.request.limits.pids)
+    if rules.names_set(late):
+        await _apply(core, live, late)
 
 
 def has_late(live: LiveContainer) -> bool:
