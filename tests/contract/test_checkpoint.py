@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -303,3 +304,64 @@ def test_a_restored_container_has_no_descriptor_but_its_own(box: Box) -> None:
     container.wait(10)
     container.restore("x")
     assert sorted(os.listdir(f"/proc/{container.info().pid}/fd")) == before
+
+
+def test_a_stopped_process_is_refused_with_the_reason(box: Box) -> None:
+    """ptrace(2) waits for a stopped thread until it is thawed: criu would hang."""
+    container = box.run("sh", "-c", "sleep 1000 & kill -STOP $!; while :; do echo on; sleep 0.02; done", runtime="runc")
+    _wait_text(container, b"on\n")
+    with pytest.raises(errors.FailedPrecondition, match="is stopped, by SIGSTOP or Ctrl-Z"):
+        container.checkpoint("x")
+    size = len(container.output())
+    eventually(lambda: len(container.output()) > size, what="it goes on")
+    assert container.checkpoints() == ()
+
+
+def test_a_restore_that_fails_leaves_the_container_as_it_was(box: Box, client: Sync) -> None:
+    container = box.run(
+        "sh", "-c", "test -e /f || echo old >/f; while :; do sleep 0.05; done", runtime="runc",
+        limits=Limits(memory_bytes=100 << 20),
+    )  # fmt: skip
+    eventually(lambda: container.exec("test", "-e", "/f").wait(10).status == 0)
+    container.checkpoint("x")
+    container.update(Limits(memory_bytes=50 << 20))
+    assert container.exec("sh", "-c", "echo newer >/f").wait(10).status == 0
+    image = _directory(client, container, "x") / "image/core-1.img"
+    image.write_bytes(b"x" * image.stat().st_size)
+    container.stop(timeout=0)
+    before = container.info()
+    with pytest.raises(errors.FailedPrecondition, match="cannot restore container"):
+        container.restore("x")
+    after = container.info()
+    assert (after.state, after.exit, after.limits) == (before.state, before.exit, before.limits)
+    container.start()
+    shown = container.exec("cat", "/f")
+    shown.wait(10)
+    assert shown.output() == b"newer\n", "its layer was thrown away"
+    assert container.info().limits.memory_bytes == 50 << 20
+
+
+def _directory(client: Sync, container: SyncContainer, name: str) -> Path:
+    return Path(client.info().root_dir) / f"checkpoints/default/{container.id}/{name}"
+
+
+def test_a_container_at_its_limit_of_processes_goes_on(box: Box) -> None:
+    container = box.run(
+        "sh", "-c", "sleep 1000 & sleep 1000 & while :; do echo on; sleep 0.05; done", runtime="runc",
+        limits=Limits(pids=4),
+    )  # fmt: skip
+    _wait_text(container, b"on\n")
+    container.checkpoint("x", exit=True)
+    container.wait(10)
+    size = len(container.output())
+    container.restore("x")
+    eventually(lambda: len(container.output()) > size, what="it goes on")
+    assert container.info().limits.pids == 4
+
+
+def test_a_checkpoint_without_its_layer_is_not_gone_on_from(box: Box, client: Sync) -> None:
+    container = box.run("sleep", "1000", runtime="runc")
+    container.checkpoint("x")
+    shutil.rmtree(_directory(client, container, "x") / "layer/upper")
+    with pytest.raises(errors.DataLoss, match="has no layer upper"):
+        container.clone("other", checkpoint="x")

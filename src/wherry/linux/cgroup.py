@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path("/sys/fs/cgroup")
-#: The functions of kernels since 4.x in which the parent of a vfork(2) waits.
+#: Functions of the kernel, since 4.x: in which a stopped thread waits, and in which the parent of a vfork(2) does.
+_STOP_WAITS = frozenset({"do_signal_stop"})
 _VFORK_WAITS = frozenset({"kernel_clone", "_do_fork", "wait_for_vfork_done"})
 
 
@@ -99,29 +100,28 @@ def thaw(path: str) -> None:
 def waits_for_vfork(path: str) -> bool:
     """Tell whether a thread in the frozen cgroup `path` waits for its child of vfork(2) to execute a program.
 
-    It counts as frozen, but until its child, which really is, goes on, nobody can stop it with ptrace(2). Told by where
-    in the kernel it waits (proc(5), /proc/PID/wchan).
+    It counts as frozen, but until its child, which really is, goes on, nobody can stop it with ptrace(2).
     """
-    pids = set().union(*(_read_pids(directory) for directory in _directories(path)))
-    for pid in pids:
-        for file in Path(f"/proc/{pid}/task").glob("*/wchan"):
-            try:
-                if file.read_text() in _VFORK_WAITS:
-                    return True
-            except OSError:
-                continue  # it has just ended
-    return False
+    return bool(_find_waiting(path, _VFORK_WAITS))
 
 
 def find_stopped(path: str) -> int:
-    """Return a process in the cgroup `path` that has a stopped thread (proc(5), /proc/PID/stat), 0 for none.
+    """Return a process in the frozen cgroup `path` that is stopped, by SIGSTOP for instance; 0 for none.
 
-    ptrace(2) waits for a stopped thread to be its tracee, which a frozen one never is.
+    ptrace(2) waits until a stopped thread has noticed that it is traced, which a frozen one never does.
+    """
+    return _find_waiting(path, _STOP_WAITS)
+
+
+def _find_waiting(path: str, places: frozenset[str]) -> int:
+    """Return a process in the cgroup `path` with a thread that waits at one of `places` in the kernel.
+
+    Told by proc(5), /proc/PID/wchan: the state says of all frozen ones the same.
     """
     for pid in set().union(*(_read_pids(directory) for directory in _directories(path))):
-        for file in Path(f"/proc/{pid}/task").glob("*/stat"):
+        for file in Path(f"/proc/{pid}/task").glob("*/wchan"):
             try:
-                if file.read_text().rpartition(")")[2].split()[0] == "T":
+                if file.read_text() in places:
                     return pid
             except OSError:
                 continue  # it has just ended
