@@ -2,7 +2,7 @@
 # Set up this machine for Wherry, saying what is done. Quick when everything is there.
 #   tools/host.sh venv [PYTHON]   a Python >= 3.11 that can make virtual environments
 #   tools/host.sh runtime PYTHON  an OCI runtime that works: crun, else runc
-#   tools/host.sh tests           what the tests need: crun, runc, busybox, cgroup controllers that crun accepts
+#   tools/host.sh tests           what the tests need: crun, runc, busybox, openssl, ip, cgroup controllers for crun
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -20,6 +20,7 @@ translate() {
         case $manager:$name in
             apt-get:* | apk:busybox-static) echo "$name" ;;
             *:busybox-static) echo busybox ;;
+            dnf:iproute2) echo iproute ;;
             *:python3*-venv) ;; # elsewhere venv is part of Python
             *) echo "$name" ;;
         esac
@@ -96,6 +97,8 @@ need_tests() {
     have crun || missing+=(crun)
     have runc || missing+=(runc)
     have busybox || missing+=(busybox-static)
+    have openssl || missing+=(openssl)
+    have ip || missing+=(iproute2)
     [ "${#missing[@]}" = 0 ] || install "${missing[@]}"
     [ "$(id -u)" = 0 ] && mount_controllers
     [ "$(id -u)" != 0 ] || tools/criu.sh >/dev/null || say "checkpoints cannot be tested here"

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from bench.kernel import Watch
 from bench.stage import UnusableError
-from tests.support import rootfs
+from tests.support import certificates, rootfs
 from wherry.runtime import criu
 
 CGROUP = Path("/sys/fs/cgroup")
@@ -51,6 +51,20 @@ def _mountns() -> None:
 
 def _netns() -> None:
     _run("unshare", "--net", "true")
+
+
+def _veth() -> None:
+    _run("unshare", "--net", "ip", "link", "add", "wt0", "type", "veth", "peer", "name", "wt1")
+
+
+def _openssl() -> None:
+    with tempfile.TemporaryDirectory(prefix="wt-") as work:
+        try:
+            certificates.Authority(Path(work)).issue("probe", "DNS:probe", days=-1)
+        except FileNotFoundError as error:
+            raise Missing(f"{error.filename} is not on PATH") from None
+        except subprocess.CalledProcessError as error:
+            raise Missing(f"openssl cannot issue a certificate: {error.stderr.strip()}") from None
 
 
 def _overlay() -> None:
@@ -149,6 +163,8 @@ PROBES: dict[str, Callable[[], None]] = {
     "root": _root,
     "mountns": _mountns,
     "netns": _netns,
+    "veth": _veth,
+    "openssl": _openssl,
     "overlay": _overlay,
     "cgroup": _cgroup,
     "cgroup1": _cgroup1,
