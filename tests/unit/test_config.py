@@ -110,7 +110,7 @@ def test_a_bad_command_line_is_a_usage_error(arguments: list[str], capsys: pytes
     assert "usage: wherryd" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("listen", ["tcp://1.2.3.4:5", "x.sock", "unix://x", "unix:///" + "x" * 107, "/\udcff" * 60])
+@pytest.mark.parametrize("listen", ["http://1.2.3.4:5", "x.sock", "unix://x", "unix:///" + "x" * 107, "/\udcff" * 60])
 def test_an_address_that_no_socket_can_have_is_refused(listen: str) -> None:
     with pytest.raises(errors.InvalidArgument, match="listen: .* is not unix:///PATH"):
         _ = config.load(["--listen", listen]).socket
@@ -122,6 +122,34 @@ def test_the_socket_is_where_it_was_asked_for() -> None:
     assert config.load(["--state-dir", "/s"]).socket == Path("/s/wherry.sock")
     assert config.load(["--state-dir", "s"]).state_dir.is_absolute()
     assert config.load(["--listen", "/a/\udcff"]).socket == Path("/a/\udcff")
+
+
+@pytest.mark.parametrize(
+    ("listen", "socket", "hosts"),
+    [
+        ("", "/s/wherry.sock", []),
+        ("tcp://10.0.0.1:7443", "/s/wherry.sock", [("10.0.0.1", 7443)]),
+        ("tcp://[::1]:0,tcp://a.example:1", "/s/wherry.sock", [("[::1]", 0), ("a.example", 1)]),
+        ("unix:///a/b,tcp://h:1", "/a/b", [("h", 1)]),
+        ("tcp://h:1,unix:///a,b", "/a,b", [("h", 1)]),
+    ],
+)
+def test_the_unix_socket_is_always_there_and_tcp_beside_it(
+    listen: str, socket: str, hosts: list[tuple[str, int]]
+) -> None:
+    found = config.load(["--state-dir", "/s", "--listen", listen])
+    assert (found.socket, list(found.hosts)) == (Path(socket), hosts)
+
+
+@pytest.mark.parametrize("listen", ["tcp://", "tcp://h", "tcp://h:65536", "tcp://h:-1", "tcp://::1:5", "tcp://h:1,/a"])
+def test_a_tcp_address_that_is_none_is_refused(listen: str) -> None:
+    with pytest.raises(errors.InvalidArgument, match="^listen: address .* is not valid: tcp://HOST:PORT is expected"):
+        _ = config.load(["--listen", listen]).hosts
+
+
+def test_two_unix_sockets_are_refused() -> None:
+    with pytest.raises(errors.InvalidArgument, match="there is one unix socket only"):
+        _ = config.load(["--listen", "unix:///a,unix:///b"]).socket
 
 
 @given(some.sampled_from(sorted(config.KEYS)), some.text(max_size=30))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 
 import wherry
 from wherry import errors
+from wherry.model.address import TCP, parse_tcp
 
 DEFAULT_FILE = Path("/etc/wherry/wherryd.toml")
 
@@ -30,7 +32,21 @@ class Key:
 KEYS: dict[str, Key] = {
     "state-dir": Key("/run/wherry", str, "live state: sockets, FIFOs, a directory per process; lost at reboot"),
     "root-dir": Key("/var/lib/wherry", str, "journal, bundles, writable layers, logs"),
-    "listen": Key("", str, "address of the API, unix://PATH (default: wherry.sock in the state directory)"),
+    "listen": Key(
+        "",
+        str,
+        "addresses of the API, separated by commas: unix://PATH (default: wherry.sock in the state directory), which is"
+        " always there, and tcp://HOST:PORT, with TLS",
+    ),
+    "tls-cert": Key("", str, "for tcp://: file with the certificate of this wherryd and its chain, PEM"),
+    "tls-key": Key("", str, "for tcp://: file with its key, PEM, for its owner only"),
+    "tls-ca": Key("", str, "for tcp://: file with the certificates that verify those of clients, PEM"),
+    "tls-clients": Key(
+        "",
+        str,
+        "for tcp://: who may do what, NAME=ROLE,..., by common name or DNS name in the client's certificate; roles are"
+        " all (root on this host), read and migrate",
+    ),
     "runtime": Key("", str, "OCI runtime, a name on PATH or a path (default: crun or runc, the first that works here)"),
     "concurrency": Key(10, int, "creations and execs under way at once", low=1),
     "start-timeout": Key(30.0, float, "seconds a runtime may take to create or start a process", low=0.1),
@@ -67,11 +83,30 @@ class Config:
     @property
     def socket(self) -> Path:
         """The path of the API's socket. Raises InvalidArgument for another address, or one too long for sun_path."""
-        address = str(self["listen"] or self.state_dir / "wherry.sock")
+        given = [address for address in self._addresses if not address.startswith(TCP)]
+        if len(given) > 1:
+            raise errors.InvalidArgument(f"listen: {' and '.join(map(repr, given))}: there is one unix socket only")
+        address = given[0] if given else str(self.state_dir / "wherry.sock")
         path = address.removeprefix("unix://")
         if not path.startswith("/") or len(os.fsencode(path)) > 107:
-            raise errors.InvalidArgument(f"listen: {address!r} is not unix:///PATH of at most 107 bytes")
+            raise errors.InvalidArgument(
+                f"listen: {address!r} is not unix:///PATH of at most 107 bytes, nor tcp://HOST:PORT"
+            )
         return Path(path)
+
+    @property
+    def hosts(self) -> tuple[tuple[str, int], ...]:
+        """Host and port of each TCP address to listen at; port 0 is any free one. Raises InvalidArgument."""
+        given = [address for address in self._addresses if address.startswith(TCP)]
+        try:
+            return tuple(parse_tcp(address, lowest=0) for address in given)
+        except errors.InvalidArgument as error:
+            raise errors.InvalidArgument(f"listen: {error.message}") from None
+
+    @property
+    def _addresses(self) -> list[str]:
+        # The path of a socket may have a comma in it.
+        return [address for address in re.split(r",(?=unix://|tcp://)", str(self["listen"])) if address]
 
 
 def make_parser() -> argparse.ArgumentParser:

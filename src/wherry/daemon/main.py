@@ -10,11 +10,13 @@ import resource
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wherry import errors
+from wherry.api.remote import Remote
 from wherry.client import peers
-from wherry.daemon import config, notify, reaper
+from wherry.daemon import config, notify, reaper, tcp
 from wherry.daemon import logging as daemon_logging
 from wherry.linux import libc
 from wherry.supervisor.core import Settings
@@ -74,7 +76,7 @@ async def _run(settings: config.Config) -> None:
             criu=settings["criu"],
         )
     )
-    socket = settings.socket
+    socket, remote = settings.socket, tcp.load(settings)
     supervisor.core.connect = peers.connect
     await supervisor.open()
     # Two descriptors a container. After the zygote's start: containers get the limit that we were given.
@@ -83,19 +85,23 @@ async def _run(settings: config.Config) -> None:
     _logger.debug("descriptors: %d, were %d", hard, soft)
     try:
         loop.add_signal_handler(signal.SIGUSR1, _dump, supervisor)
-        await _serve(supervisor, settings, socket, ended)
+        await _serve(supervisor, settings, (socket, remote), ended)
     finally:
         await supervisor.close()
         loop.remove_signal_handler(signal.SIGCHLD)
 
 
 async def _serve(
-    supervisor: Supervisor, settings: config.Config, socket: os.PathLike[str], ended: asyncio.Event
+    supervisor: Supervisor, settings: config.Config, where: tuple[Path, Remote | None], ended: asyncio.Event
 ) -> None:
+    socket, remote = where
+    if remote is not None:
+        # gRPC's own lines about each stranger's handshake have no form and no limit; see docs/operations.md.
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     # Only now: the zygote is started, and must not carry gRPC's threads and memory.
     from wherry.api.server import Server
 
-    server = Server(supervisor, settings.socket)
+    server = Server(supervisor, socket, remote)
     await server.start()
     try:
         if settings["metrics-address"]:
@@ -107,7 +113,7 @@ async def _serve(
         await _wait_first(supervisor.core.recovered, ended)
         server.health.set_serving(True)
         notify.notify("STATUS=serving")
-        _logger.info("serving at %s", os.fspath(socket))
+        _logger.info("serving at %s", ", ".join(server.addresses))
         await _wait_end(supervisor, server, settings["idle-exit"], ended)
         notify.notify("STOPPING=1")
     finally:
