@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # the same names for type checkers
     from wherry.client.container import Process as Process
     from wherry.client.service import Attachment as Attachment
     from wherry.client.sync import Sync as Sync
+    from wherry.client.tls import Tls as Tls
     from wherry.embed.supervise import supervise as supervise
     from wherry.model.checkpoint import CheckpointInfo as CheckpointInfo
     from wherry.model.request import HealthCheck as HealthCheck
@@ -44,6 +45,7 @@ _HOME = {
     "Attachment": "wherry.client.service",
     "supervise": "wherry.embed.supervise",
     "Sync": "wherry.client.sync",
+    "Tls": "wherry.client.tls",
     "errors": "",
 }
 _VALUES = {

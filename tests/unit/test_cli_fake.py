@@ -17,6 +17,7 @@ from wherry import errors
 from wherry.cli import main
 from wherry.client.client import Client
 from wherry.client.service import Service
+from wherry.client.tls import Tls
 from wherry.model import checkpoint as cp
 from wherry.model import migration as mg
 from wherry.model import request as req
@@ -314,7 +315,9 @@ def install(
     asked: list[str] = []
 
     @asynccontextmanager
-    async def connect(address: str | None = None, *, namespace: str = "default") -> AsyncIterator[Client]:
+    async def connect(
+        address: str | None = None, *, namespace: str = "default", tls: Tls | None = None
+    ) -> AsyncIterator[Client]:
         asked.append(address or "")
         for error in refused:
             raise error

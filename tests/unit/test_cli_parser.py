@@ -279,7 +279,18 @@ def test_every_command_has_misuses_and_help_with_an_example(capsys: pytest.Captu
 
 
 @pytest.mark.parametrize(
-    "words", [[], ["nope"], ["--nope"], ["--address", "tcp://x", "ps"], ["--namespace", "../x", "ps"], ["--address"]]
+    "words",
+    [
+        [],
+        ["nope"],
+        ["--nope"],
+        ["--address", "tcp://x", "ps"],
+        ["--address", "tcp://x:1", "ps"],
+        ["--address", "tcp://x:1", "--tls-cert", "c", "--tls-key", "k", "ps"],
+        ["--tls-ca", "a", "ps"],
+        ["--namespace", "../x", "ps"],
+        ["--address"],
+    ],
 )
 def test_misuse_of_the_top_level(
     words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

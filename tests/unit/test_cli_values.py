@@ -167,7 +167,8 @@ def test_source_refused(text: str, here: bool, writable: bool) -> None:
 
 def test_address() -> None:
     assert values.parse_address("unix:///a/b") == values.parse_address("/a/b") == "unix:///a/b"
-    for text in ("", "unix://", "a/b", "tcp://1.2.3.4:5"):
+    assert values.parse_address("tcp://1.2.3.4:5") == "tcp://1.2.3.4:5"
+    for text in ("", "unix://", "a/b", "tcp://1.2.3.4", "tcp:///a", "https://a:1"):
         with pytest.raises(errors.InvalidArgument):
             values.parse_address(text)
 

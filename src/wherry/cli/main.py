@@ -41,7 +41,7 @@ def enter() -> NoReturn:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (default: this process's) and return the exit code."""
     hold_descriptors()
-    # asyncio takes what it can get, and that is a twentieth of a short command; none of ours speaks TLS.
+    # asyncio takes what it can get, and that is a twentieth of a short command; gRPC brings its own TLS.
     sys.modules.setdefault("ssl", cast("ModuleType", None))
     try:
         status = _read_and_run(sys.argv[1:] if argv is None else argv)
@@ -168,11 +168,8 @@ def _run(chosen: command.Command, parser: Parser, args: argparse.Namespace, gene
     from wherry.cli import session
 
     try:
-        settings = session.make_settings(
-            getattr(args, "address", getattr(general, "address", None)),
-            getattr(args, "namespace", getattr(general, "namespace", None)),
-            os.environ,
-        )
+        # What stands behind the command wins.
+        settings = session.make_settings({**vars(general), **vars(args)}, os.environ)
     except errors.InvalidArgument as error:
         parser.error(error.message)
     handled = chosen.handle(args, settings)

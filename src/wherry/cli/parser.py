@@ -97,14 +97,26 @@ def add_json(parser: Parser, what: str = "an array") -> None:
     parser.option("--json", action="store_true", help=f"print JSON: {what}")
 
 
+#: What a connection over TCP needs.
+TLS_FILES = {"cert": "our certificate", "key": "its key", "ca": "certificates that verify the daemon's"}
+
+
 def add_connection(parser: Parser) -> None:
     """Add the options that say which daemon and which namespace; they may stand before or behind the command."""
     parser.option(
         "--address",
         metavar="ADDRESS",
         default=argparse.SUPPRESS,
-        help="socket of the daemon (default: $WHERRY_ADDRESS, or unix:///run/wherry/wherry.sock)",
+        help="address of the daemon, unix://PATH or tcp://HOST:PORT (default: $WHERRY_ADDRESS, or"
+        " unix:///run/wherry/wherry.sock)",
     )
+    for name, what in TLS_FILES.items():
+        parser.option(
+            f"--tls-{name}",
+            metavar="FILE",
+            default=argparse.SUPPRESS,
+            help=f"for tcp://: {what}, PEM (default: $WHERRY_TLS_{name.upper()})",
+        )
     parser.option(
         "--namespace",
         metavar="NAME",

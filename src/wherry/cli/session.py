@@ -7,14 +7,17 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from wherry import errors
 from wherry.cli import autostart, values
-from wherry.cli.parser import say
+from wherry.cli.parser import TLS_FILES, say
 from wherry.client.client import Client
 from wherry.client.service import Service
 from wherry.model import ids
+
+if TYPE_CHECKING:
+    from wherry.client.tls import Tls
 
 T = TypeVar("T")
 
@@ -31,22 +34,28 @@ class Settings:
     address: str = DEFAULT_ADDRESS
     namespace: str = ids.DEFAULT_NAMESPACE
     chosen: bool = False
+    tls: Tls | None = None
 
     @property
     def path(self) -> str:
-        """The path of the daemon's socket."""
-        return self.address.removeprefix("unix://")
+        """The path of the daemon's socket; the default one's for a daemon on TCP."""
+        return (DEFAULT_ADDRESS if self.tls else self.address).removeprefix("unix://")
 
 
-def make_settings(address: str | None, namespace: str | None, environment: Mapping[str, str]) -> Settings:
+def make_settings(given: Mapping[str, Any], environment: Mapping[str, str]) -> Settings:
     """Return the settings from options, then environment, then defaults. Raises InvalidArgument."""
+    address = given.get("address")
     address = address if address is not None else environment.get("WHERRY_ADDRESS") or None
+    namespace = given.get("namespace")
     namespace = namespace if namespace is not None else environment.get("WHERRY_NAMESPACE") or ids.DEFAULT_NAMESPACE
-    return Settings(
-        address=values.parse_address(address) if address is not None else DEFAULT_ADDRESS,
-        namespace=ids.check_namespace(namespace),
-        chosen=address is not None,
-    )
+    parsed = values.parse_address(address) if address is not None else DEFAULT_ADDRESS
+    files = {name: given[f"tls_{name}"] for name in TLS_FILES if f"tls_{name}" in given}
+    tls = None
+    if files or parsed.startswith("tcp://"):
+        from wherry.client import tls as settings
+
+        tls = settings.choose(parsed, files, environment)
+    return Settings(address=parsed, namespace=ids.check_namespace(namespace), chosen=address is not None, tls=tls)
 
 
 class Session:
@@ -71,12 +80,16 @@ class Session:
 
     async def connect(self) -> None:
         """Connect, or connect again. Raises Unavailable when nobody answers, PermissionDenied when not allowed."""
+        if self.settings.tls:
+            # gRPC writes about handshakes to stderr; what it says is in our error, too.
+            os.environ.setdefault("GRPC_VERBOSITY", "NONE")
         # Imported here: gRPC is most of the time that a short command takes.
         from wherry.client import connection
 
         await self.close()
-        address, namespace = self.settings.address, self.settings.namespace
-        self._client = await self._stack.enter_async_context(connection.connect(address, namespace=namespace))
+        wanted = self.settings
+        connecting = connection.connect(wanted.address, namespace=wanted.namespace, tls=wanted.tls)
+        self._client = await self._stack.enter_async_context(connecting)
 
     async def close(self) -> None:
         """End the connection."""

@@ -330,8 +330,12 @@ def parse_source(text: str, directory: str, *, here: bool = False, writable: boo
 
 
 def parse_address(text: str) -> str:
-    """Return the address of a daemon: `unix:///PATH`, or a bare absolute path."""
+    """Return the address of a daemon: `unix:///PATH`, or a bare absolute path; `tcp://HOST:PORT`."""
     path = check_text(text).removeprefix("unix://")
+    if path.startswith("tcp://"):
+        from wherry.model import address
+
+        return address.format_tcp(*address.parse_tcp(path))
     if not path.startswith("/"):
-        raise _refuse("use address", text, "unix:///PATH is expected")
+        raise _refuse("use address", text, "unix:///PATH or tcp://HOST:PORT is expected")
     return f"unix://{path}"

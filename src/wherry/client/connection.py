@@ -6,10 +6,14 @@ import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from wherry import errors
 from wherry.client.client import Client
 from wherry.model import ids
+
+if TYPE_CHECKING:
+    from wherry.client.tls import Tls
 
 DEFAULT_ADDRESS = "unix:///run/wherry/wherry.sock"
 
@@ -18,7 +22,9 @@ def parse_address(address: str) -> str:
     """Return the path of the socket that `address` (`unix://PATH` or a PATH) names. Raises InvalidArgument."""
     path = address.removeprefix("unix://")
     if not path.startswith("/") or len(os.fsencode(path)) > 107:
-        raise errors.InvalidArgument(f"address {address!r} is not valid: unix:///PATH of at most 107 bytes is expected")
+        raise errors.InvalidArgument(
+            f"address {address!r} is not valid: unix:///PATH of at most 107 bytes, or tcp://HOST:PORT, is expected"
+        )
     return path
 
 
@@ -43,27 +49,44 @@ def _hint(path: str) -> str:
 
 
 @asynccontextmanager
-async def connect(address: str | None = None, *, namespace: str = ids.DEFAULT_NAMESPACE) -> AsyncIterator[Client]:
+async def connect(
+    address: str | None = None, *, namespace: str = ids.DEFAULT_NAMESPACE, tls: Tls | None = None
+) -> AsyncIterator[Client]:
     """Connect to a daemon: `async with wherry.connect() as client`.
 
-    `address` is `unix://PATH`; without it $WHERRY_ADDRESS, else the default one. Raises Unavailable when nobody
-    answers there, PermissionDenied when the socket may not be opened.
+    `address` is `unix://PATH` or `tcp://HOST:PORT`; without it $WHERRY_ADDRESS, else the default one. `tls` is for
+    TCP; without it $WHERRY_TLS_CERT, $WHERRY_TLS_KEY and $WHERRY_TLS_CA. Raises Unavailable when nobody answers
+    there, PermissionDenied when the socket may not be opened, or either side's certificate is refused.
     """
-    path = parse_address(address or os.environ.get("WHERRY_ADDRESS") or DEFAULT_ADDRESS)
+    address = address or os.environ.get("WHERRY_ADDRESS") or DEFAULT_ADDRESS
     ids.check_namespace(namespace)
-    check_socket(path)
+    is_remote = address.startswith("tcp://")
+    if tls is not None and not is_remote:
+        raise errors.InvalidArgument(f"tls is for an address tcp://HOST:PORT, not for {address!r}")
+    path = "" if is_remote else parse_address(address)
+    if path:
+        check_socket(path)
     import grpc.aio
 
     from wherry.client.channel import Remote
     from wherry.wire import methods
 
-    options = [
+    options = (
         ("grpc.max_receive_message_length", methods.MAX_ANSWER),
         ("grpc.max_send_message_length", methods.MAX_ANSWER),
         ("grpc.enable_http_proxy", 0),
         # Channels to one address share their connections, and the back-off after a failed one: a client made after the
         # daemon's restart would be refused because of one made before it.
         ("grpc.use_local_subchannel_pool", 1),
-    ]
-    async with grpc.aio.insecure_channel(f"unix://{path}", options=options) as channel:
+    )
+    if path:
+        async with grpc.aio.insecure_channel(f"unix://{path}", options=options) as channel:
+            yield Client(Remote(channel), namespace=namespace)
+        return
+    from wherry.client import remote
+    from wherry.client import tls as settings
+
+    chosen = tls or settings.choose(address, {}, os.environ)
+    assert chosen is not None, "choose returns None for unix sockets only"
+    async with remote.open_channel(address, chosen, options) as channel:
         yield Client(Remote(channel), namespace=namespace)

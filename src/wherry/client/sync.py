@@ -20,6 +20,7 @@ from wherry.client.client import Client
 from wherry.client.connection import connect
 from wherry.client.container import Container, Process
 from wherry.client.service import Attachment
+from wherry.client.tls import Tls
 from wherry.model import ids
 from wherry.model import request as req
 from wherry.model import status as st
@@ -255,8 +256,10 @@ class Sync(_Face[Client]):
     info = _method(Client.info)
     events = _stream(Client.events)
 
-    def __init__(self, address: str | None = None, *, namespace: str = ids.DEFAULT_NAMESPACE) -> None:
-        self._open(connect(address, namespace=namespace))
+    def __init__(
+        self, address: str | None = None, *, namespace: str = ids.DEFAULT_NAMESPACE, tls: Tls | None = None
+    ) -> None:
+        self._open(connect(address, namespace=namespace, tls=tls))
 
     @classmethod
     def supervise(cls, *, state_dir: str | os.PathLike[str], root_dir: str | os.PathLike[str], **options: Any) -> Self:

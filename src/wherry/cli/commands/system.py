@@ -63,8 +63,8 @@ async def version(args: argparse.Namespace, settings: Settings) -> int:
     try:
         async with open_session(settings, start_daemon=False) as session:
             daemon = await session.service.version(req.Empty())
-    except errors.Unavailable:
-        problem = f"no daemon at {settings.address}"
+    except errors.Unavailable as error:
+        problem = error.message if settings.tls else f"no daemon at {settings.address}"
     except errors.PermissionDenied as error:
         problem = error.message
     if args.json:
