@@ -55,8 +55,15 @@ class Daemon:
     """A wherryd with directories of its own below a short path: a unix socket's path has at most 107 bytes."""
 
     def __init__(
-        self, *arguments: str, runtime: str = "", failpoints: str = "", env: Mapping[str, str] | None = None
+        self,
+        *arguments: str,
+        runtime: str = "",
+        failpoints: str = "",
+        env: Mapping[str, str] | None = None,
+        prefix: Sequence[str] = (),
     ) -> None:
+        #: A command line that becomes the daemon's, as of nsenter.
+        self._prefix = prefix
         self.work = Path(tempfile.mkdtemp(prefix=leaks.PREFIX, dir="/tmp"))
         self.state_dir = self.work / "state"
         self.root_dir = self.work / "root"
@@ -92,7 +99,7 @@ class Daemon:
         argv = ["--state-dir", str(self.state_dir), "--root-dir", str(self.root_dir), *self.arguments]
         with self._log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "wherry.daemon.main", *argv],
+                [*self._prefix, sys.executable, "-m", "wherry.daemon.main", *argv],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

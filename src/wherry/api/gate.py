@@ -16,7 +16,8 @@ from wherry.api import roles, status
 
 _logger = logging.getLogger(__name__)
 _Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
-_Check = Callable[[Any], Awaitable[None]]
+_Read: TypeAlias = Callable[[Any], Any]
+_Check: TypeAlias = Callable[[Any], Awaitable[None]]
 
 
 class Gate(grpc.aio.ServerInterceptor):
@@ -61,31 +62,45 @@ def read_names(properties: Mapping[str, Any] | None) -> list[str]:
     """
     found = properties or {}
     values = [*found.get("x509_common_name", ()), *found.get("peer_dns", ())]
-    return list(dict.fromkeys(value.decode("utf-8", "replace") for value in values))
+    return list(dict.fromkeys(value.decode("utf-8", "replace") for value in values if value))
 
 
 def _guard(handler: _Handler, check: _Check) -> _Handler:
     inner: Any = handler.stream_unary if handler.request_streaming else handler.unary_unary
     make = grpc.stream_unary_rpc_method_handler if handler.request_streaming else grpc.unary_unary_rpc_method_handler
+    read, late = _split_reading(handler)
 
     async def handle(request: Any, context: Any) -> Any:
         await check(context)
-        return await inner(request, context)
+        return await inner(late(request), context)
 
-    return make(handle, handler.request_deserializer, handler.response_serializer)
+    return make(handle, read, handler.response_serializer)
 
 
 def _guard_stream(handler: _Handler, check: _Check) -> _Handler:
     inner: Any = handler.stream_stream if handler.request_streaming else handler.unary_stream
     make = grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler
+    read, late = _split_reading(handler)
 
     async def handle(request: Any, context: Any) -> AsyncIterator[Any]:
         await check(context)
-        async with contextlib.aclosing(inner(request, context)) as answers:
+        async with contextlib.aclosing(inner(late(request), context)) as answers:
             async for answer in answers:
                 yield answer
 
-    return make(handle, handler.request_deserializer, handler.response_serializer)
+    return make(handle, read, handler.response_serializer)
+
+
+def _split_reading(handler: _Handler) -> tuple[_Read | None, _Read]:
+    """Return how gRPC is to read a request, and how we are to once the caller is known.
+
+    A single request is read by gRPC before the handler is called, and bytes that are none end in a traceback in the
+    log: nothing for strangers to bring about. Those of a stream are read when they are asked for.
+    """
+    read = handler.request_deserializer
+    if handler.request_streaming or read is None:
+        return read, lambda request: request
+    return None, read
 
 
 def _unknown(check: _Check) -> _Handler:

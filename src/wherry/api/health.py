@@ -8,6 +8,8 @@ from typing import Any
 
 import grpc
 
+from wherry import errors
+from wherry.api import status
 from wherry.wire import health_v1_pb2 as pb
 
 SERVICES = ("", "wherry.v1.Containers", "wherry.v1.Events", "wherry.v1.System", "types.API")
@@ -32,27 +34,37 @@ class Health:
             return kind(status=kind.SERVICE_UNKNOWN)
         return kind(status=kind.SERVING if self._serving else kind.NOT_SERVING)
 
-    async def check(self, request: pb.HealthCheckRequest, context: Any) -> pb.HealthCheckResponse:
+    async def check(self, data: bytes, context: Any) -> pb.HealthCheckResponse:
         """Answer once."""
-        answer = self._status(request.service)
+        service = await _read_service(data, context)
+        answer = self._status(service)
         if answer.status == pb.HealthCheckResponse.SERVICE_UNKNOWN:
-            await context.abort(grpc.StatusCode.NOT_FOUND, f"unknown service {request.service!r}")
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"unknown service {service!r}")
         return answer
 
-    async def watch(self, request: pb.HealthCheckRequest, _context: Any) -> AsyncIterator[pb.HealthCheckResponse]:
+    async def watch(self, data: bytes, context: Any) -> AsyncIterator[pb.HealthCheckResponse]:
         """Answer at once and at each change."""
+        service = await _read_service(data, context)
         while True:
             changed = self._changed
-            yield self._status(request.service)
+            yield self._status(service)
             await changed.wait()
 
     def handler(self) -> grpc.GenericRpcHandler:
         """Return the handler of `grpc.health.v1.Health`."""
-        read, write = pb.HealthCheckRequest.FromString, pb.HealthCheckResponse.SerializeToString
+        write = pb.HealthCheckResponse.SerializeToString
         return grpc.method_handlers_generic_handler(
             "grpc.health.v1.Health",
             {
-                "Check": grpc.unary_unary_rpc_method_handler(self.check, read, write),
-                "Watch": grpc.unary_stream_rpc_method_handler(self.watch, read, write),
+                "Check": grpc.unary_unary_rpc_method_handler(self.check, None, write),
+                "Watch": grpc.unary_stream_rpc_method_handler(self.watch, None, write),
             },
         )
+
+
+async def _read_service(data: bytes, context: Any) -> str:
+    try:
+        service: str = status.read_message(pb.HealthCheckRequest, data).service
+    except errors.InvalidArgument as error:
+        await status.abort(context, error)
+    return service

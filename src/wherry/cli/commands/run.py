@@ -148,8 +148,8 @@ async def _undo(session: Session, request: req.CreateRequest) -> None:
         except errors.Unavailable as error:
             await session.reconnect(error.message)
             await session.service.delete(delete)
-    except errors.NotFound:
-        pass
+    except (errors.NotFound, errors.PermissionDenied):
+        pass  # who may not delete has not created either (api/roles.py)
     except errors.WherryError as error:
         say(f"{error.message}; `wherry rm -f {request.id}` deletes what is left")
 
