@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -121,3 +123,14 @@ def test_comments_in_a_list_of_authorities_are_no_harm(server: Tls, tmp_path: Pa
     bundle = tmp_path / "bundle"
     bundle.write_bytes("# Főtanúsítvány\n".encode() + Path(server.ca).read_bytes() * 2)
     assert load(server, tls_ca=bundle)
+
+
+def test_the_commands_in_the_documentation_make_what_wherryd_takes(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    [script] = [block for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) if "openssl" in block]
+    subprocess.run(["bash", "-euc", script], cwd=tmp_path, check=True, capture_output=True, timeout=30)
+    [settings] = [block for block in re.findall(r"```toml\n(.*?)```", text, re.DOTALL) if "tls-cert =" in block]
+    (tmp_path / "wherryd.toml").write_text(settings.replace("/etc/wherry/tls", str(tmp_path)))
+    found = tcp.load(config.load(["--config", str(tmp_path / "wherryd.toml")]))
+    assert found is not None
+    assert (found.hosts, found.clients) == ((("192.0.2.10", 7443),), {"ci": "all", "prometheus": "read"})

@@ -103,8 +103,11 @@ class Server:
         for host, port in remote.hosts:
             try:
                 bound = self._tcp.add_secure_port(f"{host}:{port}", credentials)
-            except RuntimeError as error:
-                raise errors.Unavailable(f"cannot listen at {address.format_tcp(host, port)}: {error}") from error
+            except RuntimeError:
+                # gRPC keeps the cause for itself.
+                raise errors.Unavailable(
+                    f"cannot listen at {address.format_tcp(host, port)}: it is taken, or not an address of this host"
+                ) from None
             self.addresses.append(address.format_tcp(host, bound))
 
     async def stop(self) -> None:

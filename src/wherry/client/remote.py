@@ -92,6 +92,7 @@ def explain(address: str, tls: Tls, details: str) -> errors.WherryError:
         return errors.Unavailable(
             f"cannot connect to {address}: the daemon hung up, as it does on a certificate that it does not accept:"
             f" {cert} must be of its tls-ca and in date; `openssl verify -CAfile {ca} {cert}` checks that"
+            " (or it has all the connections that it takes)"
         )
     words = re.sub(r".*(last error|Failed to connect to remote host): ", "", details)
     return errors.Unavailable(f"no daemon answers at {address}: {words}")
