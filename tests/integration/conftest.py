@@ -18,9 +18,9 @@ def collected(no_leaks: None) -> Iterator[None]:
     gc.collect()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def tcp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tcp]:
-    """Return a daemon on TCP for the tests of one file; each takes away what it has made."""
+    """Return a daemon on TCP for all tests that leave it as it is; each takes away what it has made."""
     before = tuple(leaks.take(containers=False).children)
     made = Tcp(tmp_path_factory.mktemp("tcp"))
     try:
