@@ -17,14 +17,21 @@ from tests.support.daemon import Daemon, run_cli
 from tests.support.eventually import eventually
 
 #: Names in certificates, and what they may do.
-CLIENTS = "boss=all,reader=read,mover=migrate,reader.example=read"
+CLIENTS = "boss=all,reader=read,mover=migrate,reader.example=read,server=migrate"
 
 
 class Tcp:
     """A daemon at `host` and the certificates of its clients, by name."""
 
-    def __init__(self, directory: Path, host: str = "127.0.0.1", port: int = 0, prefix: tuple[str, ...] = ()) -> None:
-        self.authority = Authority(directory)
+    def __init__(
+        self,
+        directory: Path,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        prefix: tuple[str, ...] = (),
+        authority: Authority | None = None,
+    ) -> None:
+        self.authority = authority or Authority(directory)
         self._host = host
         server = self.authority.issue("server", f"IP:{host}", "DNS:localhost")
         files = ("--tls-cert", str(server.cert), "--tls-key", str(server.key), "--tls-ca", str(server.ca))

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from wherry.client.channel import Remote
+    from wherry.client.tls import Tls
 
 
 @asynccontextmanager
-async def connect(address: str) -> AsyncIterator[Remote]:
-    """Connect to another daemon. Raises InvalidArgument, Unavailable, PermissionDenied."""
+async def connect(address: str, tls: Tls | None = None) -> AsyncIterator[Remote]:
+    """Connect to another daemon, on TCP with `tls`. Raises InvalidArgument, Unavailable, PermissionDenied."""
     from wherry.client import connection  # gRPC: not before the zygote is started
 
-    async with connection.connect(address) as client:
+    async with connection.connect(address, tls=tls if address.startswith("tcp://") else None) as client:
         yield cast("Remote", client.service)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import io
 import logging
 import os
@@ -77,7 +78,7 @@ async def _run(settings: config.Config) -> None:
         )
     )
     socket, remote = settings.socket, tcp.load(settings)
-    supervisor.core.connect = peers.connect
+    supervisor.core.connect = functools.partial(peers.connect, tls=tcp.as_client(settings))
     await supervisor.open()
     # Two descriptors a container. After the zygote's start: containers get the limit that we were given.
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from wherry import errors
 from wherry.api import roles
 from wherry.api.remote import Remote
+from wherry.client.tls import Tls
 from wherry.daemon.config import Config
 
 _FILES = ("tls-cert", "tls-key", "tls-ca")
@@ -35,6 +36,13 @@ def load(settings: Config) -> Remote | None:
     _check_certificates("tls-ca", settings["tls-ca"], ca)
     _check_key(settings["tls-cert"], settings["tls-key"])
     return Remote(hosts=hosts, certificate=certificate, key=key, ca=ca, clients=clients)
+
+
+def as_client(settings: Config) -> Tls | None:
+    """Return what this wherryd shows to others that it hands containers over to; None without certificates."""
+    if not settings["tls-cert"]:
+        return None
+    return Tls(cert=settings["tls-cert"], key=settings["tls-key"], ca=settings["tls-ca"])
 
 
 def parse_clients(text: str) -> Mapping[str, str]:
