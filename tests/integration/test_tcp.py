@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 import wherry
 from tests.support import leaks
 from tests.support.daemon import make_environment, run_cli
-from tests.support.eventually import eventually
+from tests.support.eventually import eventually, eventually_async
 from tests.support.tcp import Tcp
 from wherry import errors
 from wherry.api import roles
@@ -135,6 +136,25 @@ def test_role_migrate_has_no_list(tcp: Tcp) -> None:
             client.container("nobody").info()
         with pytest.raises(errors.PermissionDenied, match="cannot call /wherry.v1.Containers/List: 'mover' has the"):
             client.containers()
+
+
+async def test_streams_that_are_left_leave_no_task_behind_the_gate(tcp: Tcp) -> None:
+    with wherry.Sync(tcp.daemon.address) as owner:
+        owned = owner.run("host", "sh", "-c", "echo hi; exec sleep 60", id="followed")
+        before = tcp.daemon.count_tasks()
+        async with wherry.connect(tcp.address, tls=tcp.clients["boss"]) as client:
+            container = client.container("followed")
+            streams: list[AsyncIterator[object]] = []
+            for _ in range(5):
+                streams += (container.logs(follow=True), container.watch_stats(), client.events(after=0))
+                async with container.attach() as attachment:
+                    await anext(aiter(attachment))
+            for stream in streams:
+                await anext(stream)
+            assert tcp.daemon.count_tasks() > before
+        assert await eventually_async(lambda: tcp.daemon.count_tasks() <= before)
+        owned.delete(force=True)
+    tcp.check_unharmed()
 
 
 def test_a_dns_name_counts_and_no_name_of_another_kind(tcp: Tcp) -> None:

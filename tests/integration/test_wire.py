@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
-import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -46,14 +43,6 @@ def call(channel: grpc.Channel, name: str, request: Any, timeout: float = 20.0) 
     return convert.from_message(method.response, stub(convert.to_message(request), timeout=timeout))
 
 
-def dump_tasks(daemon: Daemon) -> int:
-    """Return how many tasks the daemon has."""
-    before = len(daemon.log_text)
-    os.kill(daemon.pid, signal.SIGUSR1)
-    text = eventually(lambda: text if "last event" in (text := daemon.log_text[before:]) else "")
-    return len(re.findall("^Stack for", text, re.MULTILINE))
-
-
 def test_a_deadline_ends_the_wait_and_not_the_creation(
     daemon: Daemon, channel: grpc.Channel, fake_runtime: FakeRuntime, busybox_rootfs: Path
 ) -> None:
@@ -73,7 +62,7 @@ def test_a_deadline_ends_the_wait_and_not_the_creation(
 def test_a_wait_that_is_left_leaves_no_task(daemon: Daemon) -> None:
     with Sync(daemon.address) as client:
         container = client.run("host", *SLEEPER)
-        before = dump_tasks(daemon)
+        before = daemon.count_tasks()
 
         def leave(_: int) -> None:
             with pytest.raises(errors.DeadlineExceeded):
@@ -81,7 +70,7 @@ def test_a_wait_that_is_left_leaves_no_task(daemon: Daemon) -> None:
 
         with ThreadPoolExecutor(20) as pool:
             list(pool.map(leave, range(20)))
-        eventually(lambda: dump_tasks(daemon) <= before)
+        eventually(lambda: daemon.count_tasks() <= before)
         assert container.info().state == "running"
 
 

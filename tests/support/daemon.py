@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -18,7 +20,7 @@ import pytest
 
 import wherry
 from tests.support import leaks
-from tests.support.eventually import SLOW
+from tests.support.eventually import SLOW, eventually
 
 START_TIMEOUT = 20.0
 STOP_TIMEOUT = 20.0
@@ -86,6 +88,14 @@ class Daemon:
     def log_text(self) -> str:
         """What the daemon has logged so far, over all its lives."""
         return self._log_path.read_text(errors="replace") if self._log_path.exists() else ""
+
+    def count_tasks(self) -> int:
+        """Return how many tasks the daemon has."""
+        before = len(self.log_text)
+        os.kill(self.pid, signal.SIGUSR1)
+        text = eventually(lambda: text if "last event" in (text := self.log_text[before:]) else "")
+        # Those of gRPC, one a call among them, have no frames of Python's and so no stack.
+        return len(re.findall("^(?:Stack for )?<Task", text, re.MULTILINE))
 
     def is_running(self) -> bool:
         """Tell whether the daemon is there; reaps it when it is not."""
