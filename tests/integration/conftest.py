@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+import wherry
 from tests.support import leaks
 from tests.support.tcp import Tcp
 
@@ -19,8 +20,8 @@ def collected(no_leaks: None) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def tcp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tcp]:
-    """Return a daemon on TCP for all tests that leave it as it is; each takes away what it has made."""
+def shared_tcp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tcp]:
+    """Return a daemon on TCP for all tests that leave it as it is."""
     before = tuple(leaks.take(containers=False).children)
     made = Tcp(tmp_path_factory.mktemp("tcp"))
     try:
@@ -28,3 +29,12 @@ def tcp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tcp]:
         yield made
     finally:
         made.daemon.destroy(before)
+
+
+@pytest.fixture
+def tcp(shared_tcp: Tcp, no_leaks: None) -> Iterator[Tcp]:
+    """Return a daemon on TCP without containers, whatever the test before has left in it."""
+    yield shared_tcp
+    with wherry.Sync(shared_tcp.daemon.address) as client:
+        for info in client.containers():
+            client.container(info.id).delete(force=True)
