@@ -333,7 +333,27 @@ class Remote:
             await call.initial_metadata()
             if call.done() and await call.code() != grpc.StatusCode.OK:
                 await call.read()
-        except BaseException:
+        except BaseException as error:
             call.cancel()
+            is_late = isinstance(error, asyncio.InvalidStateError | grpc.aio.BaseError)  # it ended before the write
+            if is_late or (isinstance(error, grpc.aio.AioRpcError) and _is_own(error)):
+                await self._hear_refusal(request)
             raise
         return call
+
+    async def _hear_refusal(self, request: req.AttachRequest) -> None:
+        """Raise why an attach was refused: a write that came after the refusal has made gRPC forget it.
+
+        Asked in one piece there is no such write. Seen with a role that may not attach, two times in five.
+        """
+        call: Any = self._channel.unary_stream(
+            methods.ATTACH,
+            request_serializer=pb.AttachInput.SerializeToString,
+            response_deserializer=pb.Output.FromString,
+        )(pb.AttachInput(start=convert.to_message(request)))
+        try:
+            with contextlib.suppress(TimeoutError):  # not refused this time
+                async with asyncio.timeout(LEAVE_TIMEOUT):
+                    await call.read()
+        finally:
+            call.cancel()
