@@ -305,11 +305,15 @@ async def test_a_shim_that_is_killed_while_it_is_asked_about_loses_nothing(pair:
     home.join()
     os.kill(home.shim_pid("a"), 9)
     home.start()
-    async with there.client() as two:
+    async with home.client() as one, there.client() as two:
+        states: list[str] = []
         for _ in range(500):
-            if await get_state(two, req.ContainerRef(id=id)) == "running":
+            states = [await get_state(client, req.ContainerRef(id=id)) for client in (one, two)]
+            if states == ["stopped", "running"]:
                 break
             await asyncio.sleep(0.02)
-        await eventually_async("it is dead at home", lambda: not is_alive(pid))
+        assert states == ["stopped", "running"]
+        assert not is_alive(pid)
+        assert [event.type for event in await home.events(one)][-2:] == ["migrate", "exit"]
         numbers = await _numbers(two, id)
         assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -120,6 +121,45 @@ def test_a_daemon_in_another_network_is_reached_and_another_address_of_it_is_not
         )
         # From the network of the tests there is no way, and the unix socket is where it was.
         assert tcp.daemon.cli("ps", "-q").stdout == ""
+
+
+@pytest.mark.requires("netns", "veth", "criu", "runc", "overlay")
+def test_a_sequence_goes_over_a_cable_and_back_without_a_number_missing(make_tcp: Callable[..., Tcp]) -> None:
+    program = "i=0; while :; do echo $i; i=$((i+1)); sleep 0.01; done"
+    with ExitStack() as stack:
+        here, there = (stack.enter_context(Network()) for _ in range(2))
+        here.run("ip", "link", "add", "wt0", "type", "veth", "peer", "name", "wt1", "netns", str(there.pid))
+        here.run("sh", "-ec", "ip addr add 10.78.0.1/24 dev wt0; ip link set wt0 up; ip link set lo up")
+        there.run("sh", "-ec", "ip addr add 10.78.0.2/24 dev wt1; ip link set wt1 up; ip link set lo up")
+        home = make_tcp(host="10.78.0.1", port=7443, prefix=here.prefix)
+        away = make_tcp(host="10.78.0.2", port=7443, prefix=there.prefix, authority=home.authority)
+        # Each is used over its unix socket, which is in no network; the daemons reach each other over the cable.
+        with wherry.Sync(home.daemon.address) as one, wherry.Sync(away.daemon.address) as two:
+            first = one.run("host", "sh", "-c", program, id="traveller", runtime="runc")
+            eventually(lambda: first.output().count(b"\n") > 5)
+            done = home.daemon.cli("migrate", "traveller", "--to", away.address)
+            assert re.fullmatch(
+                rf"traveller: runs at {away.address}; nobody ran it for \d+ ms, [\d.]+kB sent\n", done.stdout
+            )
+            second = two.container("traveller")
+            eventually(lambda: second.output().count(b"\n") > 5)
+            assert (first.info().state, first.wait(10).reason) == ("stopped", "migrated")
+            here.run("ip", "link", "set", "wt0", "down")
+            lost = away.daemon.cli("migrate", "traveller", "--to", home.address)
+            assert lost.returncode == 125
+            assert f"no daemon answers at {home.address}" in lost.stderr
+            before = second.output()
+            eventually(lambda: second.output() != before)
+            here.run("ip", "link", "set", "wt0", "up")
+            log = first.output()
+            first.delete()
+            assert away.daemon.cli("migrate", "traveller", "--to", home.address).returncode == 0
+            back = one.container("traveller")
+            eventually(lambda: back.output().count(b"\n") > 5)
+            numbers = [int(line) for line in (log + second.output() + back.output()).split()]
+            assert numbers == list(range(len(numbers))), "a number is missing, or there twice"
+            second.delete()
+            back.delete(force=True)
 
 
 class Network:

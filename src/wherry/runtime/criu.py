@@ -53,6 +53,10 @@ _MEANINGS: tuple[tuple[re.Pattern[str], str], ...] = (
         re.compile(r"Can't get rlimit \d+"),
         "it has a process of another user, whose limits root may only read with CAP_SYS_RESOURCE",
     ),
+    (
+        re.compile(r"Unable to bind a socket: Cannot assign requested address"),
+        "the loopback interface of the network that it is in is down",
+    ),
     (re.compile(r"io_uring"), "it uses io_uring, which criu cannot write down"),
     (re.compile(r"file lock", re.IGNORECASE), "it holds file locks"),
 )
