@@ -62,6 +62,8 @@ _CAPABILITY = "security.capability"
 _TYPES = frozenset(
     {tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE}
 )
+#: Memory for one archive, as a power of two of bytes; what is written here needs 2 MiB.
+_LIMITS: dict[int, int] = {zstd.DecompressionParameter.window_log_max: 24}
 #: What the libraries raise for bytes that are not what they should be.
 _DAMAGE = (tarfile.TarError, zstd.ZstdError, EOFError, ValueError, OverflowError, LookupError)
 
@@ -193,7 +195,7 @@ def read(
     that does not fit; what was written until then is left to the caller.
     """
     try:
-        with zstd.ZstdFile(file) as packed:
+        with zstd.ZstdFile(file, options=_LIMITS) as packed:
             with tarfile.open(fileobj=packed, mode="r|", tarinfo=_Member, bufsize=_PIECE) as tar:
                 directory, facts = _Reader(tar, begin, max_bytes).run()
             if packed.read(MAX_HEADER).strip(b"\0"):  # to the end of the frame, where its checksum is

@@ -15,6 +15,7 @@ import re
 import shutil
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from wherry import errors
@@ -175,8 +176,19 @@ class MigrationCalls:
         _check_token(request.token)
         return await self.core.tasks.run(self._commit(request.token), f"migration {request.token}")
 
+    @asynccontextmanager
+    async def _deciding(self, token: str) -> AsyncIterator[None]:
+        """Be alone with a migration."""
+        lock = self.core.arrivals.setdefault(token, asyncio.Lock())
+        try:
+            async with lock:
+                yield
+        finally:
+            if not lock.locked() and self.core.arrivals.get(token) is lock:
+                del self.core.arrivals[token]
+
     async def _commit(self, token: str) -> mg.Arrival:
-        async with self.core.arrivals:
+        async with self._deciding(token):
             ledger = Ledger(self.core.settings.state_dir)
             entry = ledger.load(token)
             if entry is None:
@@ -225,7 +237,7 @@ class MigrationCalls:
         """Let go what was received. Raises FailedPrecondition for a migration that is decided."""
         await self.core.recovered.wait()
         _check_token(request.token)
-        async with self.core.arrivals:
+        async with self._deciding(request.token):
             ledger = Ledger(self.core.settings.state_dir)
             entry = ledger.load(request.token)
             if entry is not None and entry.state != _RECEIVED:
@@ -238,7 +250,7 @@ class MigrationCalls:
         """Forget an answer: whoever asked has acted on it."""
         await self.core.recovered.wait()
         _check_token(request.token)
-        async with self.core.arrivals:
+        async with self._deciding(request.token):
             ledger = Ledger(self.core.settings.state_dir)
             entry = ledger.load(request.token)
             if entry is not None and entry.state in (mg.RUNNING, mg.FAILED):

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wherry import errors
-from wherry.linux import cgroup, proc
+from wherry.linux import cgroup
 from wherry.model import ids
 from wherry.model.checkpoint import CheckpointInfo, CheckpointRequest
 from wherry.model.lifecycle import Change, State
@@ -31,7 +31,7 @@ from wherry.runtime import criu as criu_module
 from wherry.runtime import driver as drivers
 from wherry.runtime import record, spawn
 from wherry.runtime.criu import Criu
-from wherry.supervisor import failpoint, health, pause, storage
+from wherry.supervisor import failpoint, health, patience, pause, storage
 from wherry.supervisor.core import FULL_DISK_RETRY, Core
 from wherry.supervisor.live import LiveContainer, LiveProcess
 
@@ -42,12 +42,6 @@ REASON = "checkpoint"
 MAX_PRE_COPY = 16
 #: Namespaces that --empty-ns knows (runc-checkpoint(8)).
 _NAMESPACES = frozenset({"network", "ipc", "uts", "mount", "pid", "user", "cgroup"})
-#: Seconds between looks at a criu that is at work, and how long one may be.
-_LOOK = 1.0
-_POLL = 0.1
-TIMEOUT = 600.0
-#: Seconds that criu may be at work once it makes no sense: its container is dead, or it is, and somebody waits for it.
-_SENSELESS = 5.0
 #: How often freezing is tried, and the longest time between, seconds: by chance, so as not to keep step with anybody.
 _FREEZE_TRIES = 50
 _FREEZE_PAUSE = 0.01
@@ -289,7 +283,7 @@ async def _dump(core: Core, live: LiveContainer, work: Work, image: Path, option
     logs = work.path / disk.WORK
     argv = core.driver(live).checkpoint_argv(live.id, image, logs, [*options, *flags(work.info)])
     env = work.criu.environment(logs / "criu.conf")
-    watching = core.tasks.start(watch(core, live, work.path), f"watch criu of {live.id}")
+    watching = core.tasks.start(patience.watch(core, live, work.path), f"watch criu of {live.id}")
     try:
         result = await spawn.run(argv, timeout=None, env=env, is_spared=True)
     finally:
@@ -333,7 +327,7 @@ async def undo(core: Core, live: LiveContainer, work: Work, error: Exception) ->
             found = type(found)(f"{found.message}; criu's log is {kept}")
         except OSError:
             pass  # the disk is full, perhaps: its last words are in the error
-    await wait_idle(core, live, work.path)  # criu survives its runtime
+    await patience.wait_idle(core, live, work.path)  # criu survives its runtime
     await thaw(core, live)
     await core.thread(core.checkpoints.discard, work.path)
     if live.state in (State.CHECKPOINTING, State.MIGRATING):
@@ -378,7 +372,7 @@ async def settle(core: Core, live: LiveContainer) -> None:
         return
     name = live.saved.checkpointing
     path = core.checkpoints.making(live.disk.namespace, live.id, name)
-    await wait_idle(core, live, path)
+    await patience.wait_idle(core, live, path)
     info = await core.thread(_take_over, core, live, path)
     if info is None or not info.exit:
         await thaw(core, live)
@@ -392,52 +386,6 @@ async def settle(core: Core, live: LiveContainer) -> None:
         await core.insist(lambda: live.change(Change.CHECKPOINTED, checkpointing=""))
     else:
         await _conclude(core, live, info)
-
-
-class _Patience:
-    """How long somebody may be at work in a directory of a checkpoint; asked from time to time."""
-
-    def __init__(self, live: LiveContainer, place: Path) -> None:
-        self._live = live
-        self._place = place
-        self._begin = time.monotonic()
-        self._senseless: float | None = None
-
-    def look(self) -> bool:
-        """Tell whether somebody is at work, and end those who have been at it for too long, or in vain. Blocks."""
-        workers = criu_module.find_workers(self._place)
-        now = time.monotonic()
-        is_alive = any(not worker.is_runtime and not worker.is_stopped for worker in workers)
-        if is_alive and not _is_dead(self._live):
-            self._senseless = None
-        elif self._senseless is None:
-            self._senseless = now
-        is_vain = self._senseless is not None and now - self._senseless > _SENSELESS
-        if workers and (is_vain or now - self._begin > TIMEOUT):
-            _logger.error("container %s: criu gets nowhere, and is ended", self._live.id)
-            criu_module.end_workers(self._place)
-        return bool(workers)
-
-
-def _is_dead(live: LiveContainer) -> bool:
-    """Tell whether a container that is written down is gone; one that is being made has no process yet."""
-    init = live.init
-    return init is not None and bool(init.pid) and proc.read_state(init.pid) in ("", "Z", "X")
-
-
-async def watch(core: Core, live: LiveContainer, place: Path) -> None:
-    """End what is at work in a directory of a checkpoint and gets nowhere; until it is cancelled."""
-    patience = _Patience(live, place)
-    while True:
-        await asyncio.sleep(_LOOK)
-        await core.thread(patience.look)
-
-
-async def wait_idle(core: Core, live: LiveContainer, place: Path) -> None:
-    """Wait until nobody is at work in a directory of a checkpoint: killed, criu would leave the processes broken."""
-    patience = _Patience(live, place)
-    while await core.thread(patience.look):
-        await asyncio.sleep(_POLL)
 
 
 def _take_over(core: Core, live: LiveContainer, path: Path) -> CheckpointInfo | None:

@@ -34,6 +34,8 @@ T = TypeVar("T")
 
 #: Seconds between tries to write an event to a full disk.
 FULL_DISK_RETRY = 1.0
+#: Archives that are read or written at once.
+MAX_TRANSFERS = 64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,10 +119,12 @@ class Core:
         self._remover = ThreadPoolExecutor(max_workers=1, thread_name_prefix="wherry-removal")
         #: Reaches another supervisor by its address; None where there is no way to.
         self.connect: Connect | None = None
-        #: Migrations that come here are decided one after the other.
-        self.arrivals = asyncio.Lock()
-        #: Reading and writing archives: each as long as its other end takes.
-        self.transfers = ThreadPoolExecutor(max_workers=4, thread_name_prefix="wherry-transfer")
+        #: Migrations that come here, by their token: each is decided once.
+        self.arrivals: dict[str, asyncio.Lock] = {}
+        #: Reading and writing archives: each as long as its other end takes. None waits for another, which might wait
+        #: for something at the other end that waits for this one.
+        self.transfers = ThreadPoolExecutor(max_workers=MAX_TRANSFERS, thread_name_prefix="wherry-transfer")
+        self.transfers_under_way = 0
         self._last_generation = 0
 
     async def thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -26,7 +26,7 @@ from wherry.model import migration as mg
 from wherry.model.lifecycle import Change, State
 from wherry.runtime import checkpoint as disk
 from wherry.runtime.checkpoint import MOVING
-from wherry.supervisor import checkpoint, failpoint, health, kill, transfer
+from wherry.supervisor import checkpoint, failpoint, health, kill, patience, transfer
 from wherry.supervisor.core import Core
 from wherry.supervisor.live import LiveContainer
 from wherry.supervisor.peer import Peer
@@ -173,19 +173,32 @@ def _token(live: LiveContainer) -> mg.MigrationToken:
 
 async def _ask(core: Core, live: LiveContainer) -> mg.Arrival:
     """Return what the other side says became of the container, asked until it answers, or somebody gives up."""
-    to, wait = live.saved.moving_to, _RETRY
-    while not live.is_given_up.is_set():
-        try:
-            async with asyncio.timeout(_ANSWER), _reach(core, to) as peer:
-                return await peer.commit(_token(live))
-        except (errors.WherryError, TimeoutError, OSError) as error:
-            _logger.warning("container %s: %s does not say whether it runs there: %s", live.id, to, error)
-        try:
-            async with asyncio.timeout(wait):
-                await live.is_given_up.wait()
-        except TimeoutError:
+    wait = _RETRY
+    given_up = core.tasks.start(live.is_given_up.wait(), f"give up {live.id}")
+    try:
+        while not given_up.done():
+            asking = core.tasks.start(_ask_once(core, live), f"ask about {live.id}")
+            try:
+                await asyncio.wait({asking, given_up}, return_when=asyncio.FIRST_COMPLETED)
+                if asking.done() and (answer := asking.result()) is not None:
+                    return answer
+            finally:
+                asking.cancel()
+            await asyncio.wait({given_up}, timeout=wait)
             wait = min(wait * 2, _MAX_RETRY)
-    return mg.Arrival(state="", problem="it was given up by hand")
+        return mg.Arrival(state="", problem="it was given up by hand")
+    finally:
+        given_up.cancel()
+
+
+async def _ask_once(core: Core, live: LiveContainer) -> mg.Arrival | None:
+    to = live.saved.moving_to
+    try:
+        async with asyncio.timeout(_ANSWER), _reach(core, to) as peer:
+            return await peer.commit(_token(live))
+    except (errors.WherryError, TimeoutError, OSError) as error:
+        _logger.warning("container %s: %s does not say whether it runs there: %s", live.id, to, error)
+        return None
 
 
 async def _resolve(core: Core, live: LiveContainer, path: Path) -> float:
@@ -246,7 +259,7 @@ async def settle(core: Core, live: LiveContainer) -> None:
             _logger.warning("%s", error.message)
     else:
         _logger.warning("container %s: a migration was not finished, and is taken back", live.id)
-        await checkpoint.wait_idle(core, live, path)
+        await patience.wait_idle(core, live, path)
         await checkpoint.thaw(core, live)
         await core.thread(core.checkpoints.discard, path)
         to, token = live.saved.moving_to, _token(live).token

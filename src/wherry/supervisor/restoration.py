@@ -20,7 +20,7 @@ from wherry.oci import bundle
 from wherry.runtime import checkpoint as disk
 from wherry.runtime import criu as criu_module
 from wherry.runtime import record, removal
-from wherry.supervisor import checkpoint, failpoint, restart, storage, update
+from wherry.supervisor import checkpoint, failpoint, patience, restart, storage, update
 from wherry.supervisor.core import Core
 from wherry.supervisor.live import LiveContainer, LiveProcess
 
@@ -113,7 +113,7 @@ def _write_bundle(live: LiveContainer, directory: Path) -> str:
 
 async def spawn(core: Core, live: LiveContainer, work: Awaitable[int]) -> int:
     """Return what `work` does, the process that criu has made. Raises what criu says; ends one that gets nowhere."""
-    watching = core.tasks.start(checkpoint.watch(core, live, _work(core, live)), f"watch criu of {live.id}")
+    watching = core.tasks.start(patience.watch(core, live, _work(core, live)), f"watch criu of {live.id}")
     try:
         return await work
     except errors.WherryError as error:

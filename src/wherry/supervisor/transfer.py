@@ -8,23 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Iterable
-from concurrent.futures import CancelledError, Future
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, TypeVar, cast
 
 from wherry import errors
 from wherry.model import checkpoint as cp
 from wherry.model import ids
 from wherry.runtime import checkpoint as disk
 from wherry.supervisor import checkpoint, grants
-from wherry.supervisor.core import Core
+from wherry.supervisor.core import MAX_TRANSFERS, Core
 
 #: Bytes of a piece: well below the largest message of gRPC.
 PIECE = 1 << 18
 _QUEUE = 4
-#: Seconds between looks at a thread that is to end.
+#: Seconds between looks at a thread that is to end, and of a thread at whether it is.
 _POLL = 0.05
+_PATIENCE = 0.5
+T = TypeVar("T")
 
 
 class TransferCalls:
@@ -63,8 +66,7 @@ async def read_archive(
     """Yield the archive of the checkpoint in `path`, piece by piece; `layers` and `stages` as of `archive.write`."""
     from wherry.runtime import archive  # zstd is for those who need it
 
-    loop = asyncio.get_running_loop()
-    push = _Push(loop)
+    push = _Push(core)
 
     def write() -> None:
         try:
@@ -73,45 +75,81 @@ async def read_archive(
         finally:
             push.end()
 
-    written = loop.run_in_executor(core.transfers, write)
+    with _one_more(core):
+        written = asyncio.get_running_loop().run_in_executor(core.transfers, write)
+        try:
+            while data := await push.queue.get():
+                yield data
+            await written
+        except OSError as error:
+            raise errors.from_os(f"export {path.name} of {path.parent.name}", error) from error
+        finally:
+            await push.leave(written)
+
+
+@contextmanager
+def _one_more(core: Core) -> Iterator[None]:
+    """Be one transfer of those that may be under way. Raises ResourceExhausted when there are as many."""
+    if core.transfers_under_way >= MAX_TRANSFERS:
+        raise errors.ResourceExhausted(f"{MAX_TRANSFERS} archives are being read or written: try again later")
+    core.transfers_under_way += 1
     try:
-        while data := await push.queue.get():
-            yield data
-        await written
-    except OSError as error:
-        raise errors.from_os(f"export {path.name} of {path.parent.name}", error) from error
+        yield
     finally:
-        await push.leave(written)
+        core.transfers_under_way -= 1
 
 
-class _Push(io.RawIOBase):
+class _End(io.RawIOBase):
+    """A thread's end of something whose other end is in the loop."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._loop = asyncio.get_running_loop()
+        self.is_left = False
+
+    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
+        """Return, in the thread, what `work` returns in the loop. Raises BrokenPipeError once nobody is there."""
+        pending = asyncio.run_coroutine_threadsafe(work, self._loop)
+        while True:
+            try:
+                return pending.result(_PATIENCE)
+            except CancelledError:
+                raise BrokenPipeError("the other end has gone") from None
+            except TimeoutError:
+                if pending.done():
+                    raise  # of the work itself
+                if self.is_left or self._core.is_closing:
+                    pending.cancel()
+                    raise BrokenPipeError("the other end has gone") from None
+
+
+class _Push(_End):
     """A file for a thread to write to; what is written comes out of a queue of the loop, at last nothing."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, core: Core) -> None:
+        super().__init__(core)
         self.queue: asyncio.Queue[bytes] = asyncio.Queue(_QUEUE)
-        self._loop = loop
-        self._is_left = False
 
     def writable(self) -> bool:
         return True
 
     def write(self, data: Any) -> int:
-        if self._is_left:
+        if self.is_left:
             raise BrokenPipeError("nobody reads any more")
         self._put(bytes(data))
         return len(data)
 
     def end(self) -> None:
         """Say that nothing follows."""
-        if not self._is_left:
+        if not self.is_left:
             self._put(b"")
 
     def _put(self, data: bytes) -> None:
-        asyncio.run_coroutine_threadsafe(self.queue.put(data), self._loop).result()
+        self._wait(self.queue.put(data))
 
     async def leave(self, written: asyncio.Future[None]) -> None:
         """Read no more, and wait for the thread to see that."""
-        self._is_left = True
+        self.is_left = True
         while not written.done():
             while not self.queue.empty():
                 self.queue.get_nowait()
@@ -120,28 +158,20 @@ class _Push(io.RawIOBase):
             written.exception()  # told already, or nobody's any more
 
 
-class _Pull(io.RawIOBase):
+class _Pull(_End):
     """A file for a thread to read from, whose bytes the loop brings."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, data: AsyncIterator[bytes]) -> None:
-        self._loop = loop
+    def __init__(self, core: Core, data: AsyncIterator[bytes]) -> None:
+        super().__init__(core)
         self._data = data
         self._rest = b""
-        self._pending: Future[bytes | None] | None = None
-        self._is_left = False
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, target: Any) -> int:
         while not self._rest:
-            if self._is_left:
-                raise EOFError("whoever sent it is gone")
-            self._pending = asyncio.run_coroutine_threadsafe(self._next(), self._loop)
-            try:
-                piece = self._pending.result()
-            except CancelledError:
-                raise EOFError("whoever sent it is gone") from None
+            piece = self._wait(self._next())
             if piece is None:
                 return 0
             self._rest = piece
@@ -153,26 +183,20 @@ class _Pull(io.RawIOBase):
     async def _next(self) -> bytes | None:
         return await anext(self._data, None)
 
-    def leave(self) -> None:
-        """Bring nothing more."""
-        self._is_left = True
-        if self._pending is not None:
-            self._pending.cancel()
-
 
 async def write_archive(core: Core, request: cp.ImportRequest, data: AsyncIterator[bytes]) -> cp.CheckpointInfo:
     """Make a checkpoint of the bytes of an archive."""
-    loop = asyncio.get_running_loop()
-    pull = _Pull(loop, data)
-    done = loop.run_in_executor(core.transfers, _take, core, request, pull)
-    try:
-        return await asyncio.shield(done)
-    except asyncio.CancelledError:
-        pull.leave()
-        await asyncio.wait([done])
-        if not done.cancelled():
-            done.exception()  # nobody's any more
-        raise
+    pull = _Pull(core, data)
+    with _one_more(core):
+        done = asyncio.get_running_loop().run_in_executor(core.transfers, _take, core, request, pull)
+        try:
+            return await asyncio.shield(done)
+        except asyncio.CancelledError:
+            pull.is_left = True
+            await asyncio.wait([done])
+            if not done.cancelled():
+                done.exception()  # nobody's any more
+            raise
 
 
 def _take(core: Core, request: cp.ImportRequest, pull: _Pull) -> cp.CheckpointInfo:
