@@ -7,6 +7,7 @@ import json
 import os
 import stat
 import tarfile
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -17,7 +18,8 @@ from hypothesis import strategies as some
 
 from tests.support import zstd
 from wherry import errors
-from wherry.runtime import archive
+from wherry.runtime import archive, removal
+from wherry.runtime import checkpoint as disk
 
 Add = Callable[[tarfile.TarFile], None]
 
@@ -162,6 +164,10 @@ def test_what_is_written_is_read_back(source: Path, tmp_path: Path) -> None:
         ([UPPER, add("layer/upper/l", type=tarfile.SYMTYPE, linkname="/t"), directory("layer/upper/l")], "comes twice"),
         ([UPPER, add("layer/upper/h", type=tarfile.LNKTYPE, linkname="/etc/shadow")], "which is no file before it"),
         ([UPPER, add("layer/upper/h", type=tarfile.LNKTYPE, linkname="layer/upper")], "which is no file before it"),
+        (
+            [UPPER, add("layer/upper/h", type=tarfile.LNKTYPE, linkname="image/inventory.img")],
+            "which is no file before it",
+        ),
         ([UPPER, add("layer/upper/null", type=tarfile.CHRTYPE, devmajor=1, devminor=3)], "is a device"),
         ([UPPER, add("layer/upper/sda", type=tarfile.BLKTYPE, devmajor=8)], "is of type"),
         ([UPPER, add("layer/upper/x", uid=2**32 - 1)], "has owner"),
@@ -193,6 +199,41 @@ def test_many_that_fit_one_by_one_do_not_fit_together(tmp_path: Path) -> None:
     members = [add(f"image/pages-{number}.img", bytes(400)) for number in range(3)]
     with pytest.raises(errors.ResourceExhausted, match="does not fit"):
         read(pack(*members), tmp_path / "target", max_bytes=1000)
+
+
+def test_long_headers_of_directories_take_no_memory(tmp_path: Path) -> None:
+    many = [
+        add(f"layer/upper/{number}", type=tarfile.DIRTYPE, pax_headers={"comment": "x" * 900_000})
+        for number in range(100)
+    ]
+    data = pack(UPPER, *many)
+    tracemalloc.start()
+    try:
+        read(data, tmp_path / "target")
+        assert tracemalloc.get_traced_memory()[1] < 40 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_names_are_bounded_in_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "MAX_NAMES", 10_000)
+    with pytest.raises(errors.InvalidArgument, match="longer than 10000 bytes in all"):
+        read(pack(UPPER, *(add(f"layer/upper/{number:0200}") for number in range(60))), tmp_path / "target")
+
+
+def test_what_is_empty_takes_space_too(tmp_path: Path) -> None:
+    with pytest.raises(errors.ResourceExhausted, match="does not fit"):
+        read(
+            pack(UPPER, *(add(f"layer/upper/{number}") for number in range(300))), tmp_path / "target", max_bytes=10**6
+        )
+
+
+def test_deep_directories_are_counted_and_removed(tmp_path: Path) -> None:
+    names = ["layer/upper" + "/d" * depth for depth in range(1, 1500)]
+    read(pack(UPPER, *map(directory, names)), tmp_path / "target")
+    assert disk.count_bytes(tmp_path / "target") > 0
+    removal.remove_tree(tmp_path / "target")
+    assert not (tmp_path / "target").exists()
 
 
 @pytest.mark.parametrize(

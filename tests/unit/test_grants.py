@@ -100,6 +100,7 @@ def test_a_grant_that_means_nothing_is_refused(grant: str) -> None:
         (tell() | {"runtime": "/usr/bin/"}, "runtime"),
         (tell() | {"criu_version": "\x1b[31m"}, "control character"),
         (tell() | {"frozen_us": 2**63}, "no 63-bit number"),
+        (tell() | {"pre_copy": 17}, "is not between 0 and 16"),
         (tell() | {"created_at_ns": -1}, "no 63-bit number"),
         (tell() | {"empty_ns": ["network\nx"]}, "empty_ns"),
         (tell(outside=Outside(streams=("file[1:2]\nlog-file /etc/x",))), "streams"),

@@ -36,13 +36,15 @@ else:
 FORMAT = 1
 FACTS = "wherry-checkpoint.json"
 END = "end"
-#: Bytes of the facts; of one extended header; members in all; bytes of a path and of a name
-#: (PATH_MAX and NAME_MAX, linux/limits.h).
+#: Bytes of the facts; of one extended header; members in all, and bytes of their names, which are all in memory; bytes
+#: of a path and of a name (PATH_MAX and NAME_MAX, linux/limits.h); bytes that a member takes at least, with its inode.
 MAX_FACTS = 1 << 20
 MAX_HEADER = 1 << 20
-MAX_MEMBERS = 2_000_000
+MAX_MEMBERS = 1_000_000
+MAX_NAMES = 64 << 20
 MAX_PATH = 4096
 MAX_NAME = 255
+_LEAST = 4096
 #: Share of the free space that an archive may fill.
 SHARE = 0.9
 _PIECE = 1 << 20
@@ -222,7 +224,9 @@ class _Reader:
         #: Names of directories that are there, and of files, which hard links may name.
         self._directories: set[str] = set()
         self._files: set[str] = set()
-        self._late: list[tuple[str, tarfile.TarInfo]] = []
+        self._names_left = MAX_NAMES
+        #: Directories and the times that they are given in the end: what is made in them changes it.
+        self._late: list[tuple[str, float]] = []
 
     def run(self) -> tuple[Path, dict[str, Any]]:
         facts = self._read_facts()
@@ -238,8 +242,8 @@ class _Reader:
             raise _damaged("its end is missing")
         if next(self._members(), None) is not None:
             raise _refused("there is something behind its end")
-        for name, member in reversed(self._late):
-            self._dress(name, member)
+        for name, mtime in reversed(self._late):
+            os.utime(self._directory / name, (mtime, mtime))
         self._link_parents()
         return self._directory, facts
 
@@ -248,7 +252,7 @@ class _Reader:
             vars(self._tar)["members"] = []  # it would keep them all
             if member.size < 0 or member.size > self._left:
                 raise errors.ResourceExhausted(
-                    f"the archive does not fit: {member.name!r} of {member.size} bytes, {self._left} are free for it"
+                    f"the archive does not fit: {member.name[:100]!r} of {member.size} bytes, {self._left} are free for it"
                 )
             yield member
 
@@ -281,6 +285,10 @@ class _Reader:
             raise _refused(f"{name[:100]!r} is no name for a member")
         if name in self._directories or name in self._files:
             raise _refused(f"{name[:100]!r} comes twice")
+        self._left -= _LEAST
+        self._names_left -= len(name)
+        if self._names_left < 0:
+            raise _refused(f"the names of its members are longer than {MAX_NAMES} bytes in all")
         if parts[0] == disk.LAYER and len(parts) >= 2:
             self._take_layer(name, parts, member)
         elif len(parts) == 2 and _IMAGE_DIRECTORY.fullmatch(parts[0]) and _IMAGE_NAME.fullmatch(parts[1]):
@@ -304,7 +312,8 @@ class _Reader:
     def _make(self, name: str, member: tarfile.TarInfo) -> None:
         path = self._directory / name
         if member.islnk():
-            if member.linkname not in self._files:
+            layer = "/".join(name.split("/")[:2])
+            if member.linkname not in self._files or not member.linkname.startswith(f"{layer}/"):
                 raise _refused(f"{name[:100]!r} is a link to {member.linkname[:100]!r}, which is no file before it")
             os.link(self._directory / member.linkname, path, follow_symlinks=False)
             self._files.add(name)
@@ -312,7 +321,8 @@ class _Reader:
         if member.isdir():
             path.mkdir(mode=0o700)
             self._directories.add(name)
-            self._late.append((name, member))  # writing into it would change its times
+            self._late.append((name, member.mtime))
+            self._dress(name, member)
             return
         if member.issym():
             if not member.linkname or len(os.fsencode(member.linkname)) >= MAX_PATH:

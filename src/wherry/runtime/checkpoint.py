@@ -41,6 +41,8 @@ _IMPORTING = ".importing-"
 TEMPORARY = "clone~"
 MOVING = "move~"
 _VERSION = 1
+#: Rounds of pre-copy.
+MAX_PRE_COPY = 16
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -244,13 +246,17 @@ def find_work(directory: Path) -> Path:
 
 def count_bytes(directory: Path) -> int:
     """Return the size of all regular files below a directory, in bytes as they are stored."""
-    total = 0
-    for parent, _, names in os.walk(directory):
-        for name in names:
-            try:
-                total += os.lstat(os.path.join(parent, name)).st_blocks * 512
-            except FileNotFoundError:
-                continue
+    total, todo = 0, [os.fspath(directory)]
+    while todo:  # not os.walk, which calls itself for each level (Python 3.11)
+        try:
+            with os.scandir(todo.pop()) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        todo.append(entry.path)
+                    else:
+                        total += entry.stat(follow_symlinks=False).st_blocks * 512
+        except (FileNotFoundError, NotADirectoryError):
+            continue
     return total
 
 

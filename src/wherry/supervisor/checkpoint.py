@@ -39,7 +39,6 @@ _logger = logging.getLogger(__name__)
 
 #: Why a container ends that is written down to end.
 REASON = "checkpoint"
-MAX_PRE_COPY = 16
 #: Namespaces that --empty-ns knows (runc-checkpoint(8)).
 _NAMESPACES = frozenset({"network", "ipc", "uts", "mount", "pid", "user", "cgroup"})
 #: How often freezing is tried, and the longest time between, seconds: by chance, so as not to keep step with anybody.
@@ -88,8 +87,8 @@ def _check(request: CheckpointRequest) -> None:
     for name in request.empty_ns:
         if name not in _NAMESPACES:
             raise errors.InvalidArgument(f"namespace {name!r} is not one of {', '.join(sorted(_NAMESPACES))}")
-    if not 0 <= request.pre_copy <= MAX_PRE_COPY:
-        raise errors.InvalidArgument(f"pre_copy {request.pre_copy} is not between 0 and {MAX_PRE_COPY} rounds")
+    if not 0 <= request.pre_copy <= disk.MAX_PRE_COPY:
+        raise errors.InvalidArgument(f"pre_copy {request.pre_copy} is not between 0 and {disk.MAX_PRE_COPY} rounds")
 
 
 async def prepare(core: Core, live: LiveContainer, request: CheckpointRequest, verb: str) -> Work:

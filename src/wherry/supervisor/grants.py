@@ -13,7 +13,7 @@ from wherry.model import codec, ids
 from wherry.model.checkpoint import CheckpointInfo, ImportRequest
 from wherry.model.request import CreateRequest, Mount
 from wherry.oci import bundle, limits, text
-from wherry.runtime.checkpoint import MOVING, Outside
+from wherry.runtime.checkpoint import MAX_PRE_COPY, MOVING, Outside
 
 #: The grant of everything, for what one has written oneself.
 ALL = "all"
@@ -80,6 +80,8 @@ def _check_facts(info: CheckpointInfo, outside: Outside) -> None:
             text.check_line(field.name, value, limit=_MAX_TEXT)
         elif isinstance(value, int) and not 0 <= value < 2**63:
             raise errors.InvalidArgument(f"{field.name} {value} is not valid: it is no 63-bit number")
+    if info.pre_copy > MAX_PRE_COPY:
+        raise errors.InvalidArgument(f"pre_copy {info.pre_copy} is not between 0 and {MAX_PRE_COPY} rounds")
     if not all(re.fullmatch(r"[a-z]{1,16}", name) for name in info.empty_ns):
         raise errors.InvalidArgument(f"empty_ns {info.empty_ns!r} is not valid")
     if len(outside.streams) > 3 or not all(_STREAM.fullmatch(key) for key in outside.streams):

@@ -20,7 +20,7 @@ from wherry.model.lifecycle import Change, State
 from wherry.model.request import RestartPolicy
 from wherry.oci import bundle
 from wherry.runtime.container import Record
-from wherry.supervisor import birth, checkpoint, deletion, failpoint, kill, restoration, storage
+from wherry.supervisor import birth, deletion, failpoint, kill, restoration, storage
 from wherry.supervisor.core import Core
 from wherry.supervisor.live import LiveContainer, LiveProcess
 
@@ -32,9 +32,13 @@ JITTER = 0.1
 _MAX_EXPONENT = 64
 
 
+#: Why a container has ended that goes on from what was written down, or at another supervisor: no policy starts it.
+_ELSEWHERE = frozenset({"checkpoint", "migrated"})
+
+
 def is_wanted(saved: Record, record: st.ExitRecord, attempts: int) -> bool:
     """Tell whether a container that ended with `record`, after `attempts` restarts in a row, is to be started again."""
-    if saved.by_hand or saved.end_reason == checkpoint.REASON or not saved.started_at_ns:
+    if saved.by_hand or saved.end_reason in _ELSEWHERE or not saved.started_at_ns:
         return False
     if saved.wants_restart:
         return True
@@ -218,5 +222,5 @@ def recover_always(core: Core) -> None:
     """Start what was stopped by hand and has the policy `always`: that much "always" means, to everybody who has it."""
     for live in list(core.containers.values()):
         was_stopped = live.state is State.STOPPED and live.saved.by_hand and live.saved.started_at_ns
-        if was_stopped and live.saved.request.restart.name == "always":
+        if was_stopped and live.saved.end_reason not in _ELSEWHERE and live.saved.request.restart.name == "always":
             core.tasks.start(start_by_hand(core, live), f"start {live.id}")
