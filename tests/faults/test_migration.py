@@ -317,3 +317,24 @@ async def test_a_shim_that_is_killed_while_it_is_asked_about_loses_nothing(pair:
         assert [event.type for event in await home.events(one)][-2:] == ["migrate", "exit"]
         numbers = await _numbers(two, id)
         assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+
+
+@scenario
+async def test_a_policy_does_not_start_what_runs_elsewhere(pair: Pair) -> None:
+    home, there = pair
+    home.start()
+    there.start()
+    async with home.client() as one:
+        await one.service.run(home.request("a", *COUNTER, restart=req.RestartPolicy(name="always")))
+        id = home.id("a")
+        await one.service.migrate(_migrate(id, there))
+    home.restart()
+    async with home.client() as one, there.client() as two:
+        await one.container(id).wait()
+        assert await get_state(one, req.ContainerRef(id=id)) == "stopped"
+        assert await get_state(two, req.ContainerRef(id=id)) == "running"
+        # It is started anew by hand only, and ends like any other then.
+        await two.container(id).delete(force=True)
+        await one.container(id).start()
+        assert await get_state(one, req.ContainerRef(id=id)) == "running"
+        assert (await one.container(id).stop(timeout=0)).reason == ""

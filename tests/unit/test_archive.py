@@ -222,10 +222,10 @@ def test_names_are_bounded_in_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_what_is_empty_takes_space_too(tmp_path: Path) -> None:
+    empty = (add(f"layer/upper/{number}") for number in range(300))
+    data = pack(UPPER, *empty)
     with pytest.raises(errors.ResourceExhausted, match="does not fit"):
-        read(
-            pack(UPPER, *(add(f"layer/upper/{number}") for number in range(300))), tmp_path / "target", max_bytes=10**6
-        )
+        read(data, tmp_path / "target", max_bytes=10**6)
 
 
 def test_deep_directories_are_counted_and_removed(tmp_path: Path) -> None:

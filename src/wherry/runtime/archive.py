@@ -251,9 +251,8 @@ class _Reader:
         while (member := self._tar.next()) is not None:
             vars(self._tar)["members"] = []  # it would keep them all
             if member.size < 0 or member.size > self._left:
-                raise errors.ResourceExhausted(
-                    f"the archive does not fit: {member.name[:100]!r} of {member.size} bytes, {self._left} are free for it"
-                )
+                what = f"{member.name[:100]!r} of {member.size} bytes, {self._left} are free for it"
+                raise errors.ResourceExhausted(f"the archive does not fit: {what}")
             yield member
 
     def _read_facts(self) -> dict[str, Any]:

@@ -38,6 +38,8 @@ _DIRECTORY = ".migrations"
 #: Seconds that something received is kept without being completed, and an answer that nobody has let us forget.
 _KEEP_RECEIVED = 3600.0
 _KEEP_ANSWER = 7 * 86400.0
+#: Seconds without a byte while a container is written down at the other side (patience.py).
+_DUMP = 660.0
 _TOKEN = re.compile(r"[0-9a-f]{16,64}")
 _RECEIVED, _DECIDED = "received", "decided"
 
@@ -145,7 +147,7 @@ class MigrationCalls:
         wanted = cp.ImportRequest(
             id=request.info.id, namespace=request.info.namespace, name=f"{MOVING}{token}", grants=("all",)
         )
-        info = await transfer.write_archive(core, wanted, data)
+        info = await transfer.write_archive(core, wanted, data, silence=_DUMP)
         try:
             ledger.save(Entry(token=token, id=info.id, namespace=info.namespace))
         except OSError as error:

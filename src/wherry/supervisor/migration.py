@@ -15,8 +15,8 @@ import logging
 import queue
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 from wherry import errors
@@ -39,6 +39,8 @@ REASON = "migrated"
 _RETRY, _MAX_RETRY = 0.2, 5.0
 #: Seconds for a question to be answered; the answer takes as long as criu takes to make the processes.
 _ANSWER = 660.0
+#: Seconds without a byte sent, or a word, after which what is not asked about yet goes on here.
+_SILENCE = 60.0
 #: Seconds in which the other side is told what it need not know.
 _POLITE = 60.0
 
@@ -116,7 +118,8 @@ async def _send(core: Core, live: LiveContainer, work: checkpoint.Work, to: str,
             yield data
 
     async with _reach(core, to) as peer:
-        await peer.offer(offer)
+        async with _bounded(to):
+            await peer.offer(offer)
         failpoint.hit("migrate.offered")
         receiving = core.tasks.start(_receive(peer, offer, count()), f"send {live.id}")
         try:
@@ -124,13 +127,33 @@ async def _send(core: Core, live: LiveContainer, work: checkpoint.Work, to: str,
             begin = await checkpoint.dump_frozen(core, live, work, parent)
             failpoint.hit("migrate.dumped")
             stages.add(disk.IMAGE, disk.LAYER, "")
-            await receiving
+            await _wait_sent(receiving, lambda: sent, to)
             failpoint.hit("migrate.sent")
         finally:
             stages.add("")
             receiving.cancel()
             await asyncio.gather(receiving, return_exceptions=True)
     return begin, sent
+
+
+@asynccontextmanager
+async def _bounded(to: str) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(_SILENCE):
+            yield
+    except TimeoutError:
+        raise errors.Unavailable(f"cannot migrate: {to} does not answer") from None
+
+
+async def _wait_sent(receiving: asyncio.Task[None], read_sent: Callable[[], int], to: str) -> None:
+    """Wait until everything is received; the container stands still meanwhile, so a side that stands still is left."""
+    while True:
+        before = read_sent()
+        await asyncio.wait({receiving}, timeout=_SILENCE)
+        if receiving.done():
+            return receiving.result()
+        if read_sent() == before:
+            raise errors.Unavailable(f"cannot migrate: {to} takes nothing any more")
 
 
 async def _receive(peer: Peer, offer: mg.MigrationOffer, data: AsyncIterator[bytes]) -> None:

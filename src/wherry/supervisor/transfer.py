@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import time
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
@@ -27,6 +28,8 @@ _QUEUE = 4
 #: Seconds between looks at a thread that is to end, and of a thread at whether it is.
 _POLL = 0.05
 _PATIENCE = 0.5
+#: Seconds for which an other end may stand still: it holds one of the places.
+SILENCE = 120.0
 T = TypeVar("T")
 
 
@@ -66,7 +69,7 @@ async def read_archive(
     """Yield the archive of the checkpoint in `path`, piece by piece; `layers` and `stages` as of `archive.write`."""
     from wherry.runtime import archive  # zstd is for those who need it
 
-    push = _Push(core)
+    push = _Push(core, SILENCE)
 
     def write() -> None:
         try:
@@ -102,14 +105,16 @@ def _one_more(core: Core) -> Iterator[None]:
 class _End(io.RawIOBase):
     """A thread's end of something whose other end is in the loop."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, silence: float) -> None:
         self._core = core
+        self._silence = silence
         self._loop = asyncio.get_running_loop()
         self.is_left = False
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
         """Return, in the thread, what `work` returns in the loop. Raises BrokenPipeError once nobody is there."""
         pending = asyncio.run_coroutine_threadsafe(work, self._loop)
+        end = time.monotonic() + self._silence
         while True:
             try:
                 return pending.result(_PATIENCE)
@@ -118,16 +123,16 @@ class _End(io.RawIOBase):
             except TimeoutError:
                 if pending.done():
                     raise  # of the work itself
-                if self.is_left or self._core.is_closing:
+                if self.is_left or self._core.is_closing or time.monotonic() > end:
                     pending.cancel()
-                    raise BrokenPipeError("the other end has gone") from None
+                    raise BrokenPipeError("the other end has gone, or stands still") from None
 
 
 class _Push(_End):
     """A file for a thread to write to; what is written comes out of a queue of the loop, at last nothing."""
 
-    def __init__(self, core: Core) -> None:
-        super().__init__(core)
+    def __init__(self, core: Core, silence: float) -> None:
+        super().__init__(core, silence)
         self.queue: asyncio.Queue[bytes] = asyncio.Queue(_QUEUE)
 
     def writable(self) -> bool:
@@ -161,8 +166,8 @@ class _Push(_End):
 class _Pull(_End):
     """A file for a thread to read from, whose bytes the loop brings."""
 
-    def __init__(self, core: Core, data: AsyncIterator[bytes]) -> None:
-        super().__init__(core)
+    def __init__(self, core: Core, silence: float, data: AsyncIterator[bytes]) -> None:
+        super().__init__(core, silence)
         self._data = data
         self._rest = b""
 
@@ -184,9 +189,11 @@ class _Pull(_End):
         return await anext(self._data, None)
 
 
-async def write_archive(core: Core, request: cp.ImportRequest, data: AsyncIterator[bytes]) -> cp.CheckpointInfo:
-    """Make a checkpoint of the bytes of an archive."""
-    pull = _Pull(core, data)
+async def write_archive(
+    core: Core, request: cp.ImportRequest, data: AsyncIterator[bytes], silence: float = SILENCE
+) -> cp.CheckpointInfo:
+    """Make a checkpoint of the bytes of an archive; between two of them there are at most `silence` seconds."""
+    pull = _Pull(core, silence, data)
     with _one_more(core):
         done = asyncio.get_running_loop().run_in_executor(core.transfers, _take, core, request, pull)
         try:
