@@ -155,7 +155,7 @@ async def test_the_other_daemon_dies(pair: Pair, point: str) -> None:
         if THERE[point] == "there":
             await moving
         else:
-            with pytest.raises(errors.Unavailable):
+            with pytest.raises(errors.Unavailable, match=f"cannot migrate container {id}, which goes on here: unix://"):
                 await moving
         await _check(pair, id, THERE[point])
 

@@ -144,6 +144,7 @@ def test_what_is_written_is_read_back(source: Path, tmp_path: Path) -> None:
         ([add("work/dump.log", b"x")], "is no member"),
         ([add("image/deep/x.img", b"x")], "is no member"),
         ([add("image/.hidden", b"x")], "is no member"),
+        ([add("pre-0/parent", b"x"), add("pre-1/parent", b"x")], "is no member"),
         ([add("pre-16/x.img", b"x")], "is no member"),
         ([add("pre-1/x.img", b"x")], "round 0 of pre-copy is missing"),
         ([add("image/core-1.img", type=tarfile.SYMTYPE, linkname="/etc/shadow")], "is no regular file"),

@@ -50,7 +50,7 @@ SHARE = 0.9
 _PIECE = 1 << 20
 _LAYERS = frozenset({"upper", "here-upper"})
 #: criu's and runc's files (criu's images, runc's descriptors.json); pages, core and the like carry numbers.
-_IMAGE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,126}")
+_IMAGE_NAME = re.compile(r"(?!parent$)[A-Za-z0-9_][A-Za-z0-9_.-]{0,126}")
 _IMAGE_DIRECTORY = re.compile(r"image|pre-(?:[0-9]|1[0-5])")
 #: GNU tar's name for extended attributes in extended headers; ours for what tar has no type for.
 _XATTR = "SCHILY.xattr."
@@ -250,7 +250,9 @@ class _Reader:
     def _members(self) -> Iterator[tarfile.TarInfo]:
         while (member := self._tar.next()) is not None:
             vars(self._tar)["members"] = []  # it would keep them all
-            if member.size < 0 or member.size > self._left:
+            if member.size < 0:
+                raise _refused(f"{member.name[:100]!r} of {member.size} bytes")
+            if member.size > self._left:
                 what = f"{member.name[:100]!r} of {member.size} bytes, {self._left} are free for it"
                 raise errors.ResourceExhausted(f"the archive does not fit: {what}")
             yield member

@@ -320,7 +320,7 @@ async def undo(core: Core, live: LiveContainer, work: Work, error: Exception) ->
     found = _as_ours(live, error)
     log = work.path / disk.WORK / "dump.log"
     kept = live.process(ids.INIT).opened().directory / "criu.log"
-    if log.exists():
+    if log.exists() and not isinstance(found, errors.Unavailable):
         try:
             shutil.copyfile(log, kept)
             found = type(found)(f"{found.message}; criu's log is {kept}")

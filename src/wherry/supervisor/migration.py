@@ -80,7 +80,7 @@ async def migrate(core: Core, live: LiveContainer, request: mg.MigrateRequest) -
             raise  # the supervisor closes; the next one lets it go on
         except Exception as error:
             _tell(core, request.to, token, "abandon")
-            raise await checkpoint.undo(core, live, work, error) from error
+            raise await checkpoint.undo(core, live, work, _name(live, request.to, error)) from error
         failpoint.hit("migrate.asked")
         downtime = await _resolve(core, live, work.path) - begin
     await _leave(core, live)
@@ -91,6 +91,13 @@ async def migrate(core: Core, live: LiveContainer, request: mg.MigrateRequest) -
         downtime_us=int(downtime * 1e6),
         sent_bytes=sent,
     )
+
+
+def _name(live: LiveContainer, to: str, error: Exception) -> Exception:
+    """Return the error that says which daemon is not there: whoever asks takes another one for his own."""
+    if not isinstance(error, errors.Unavailable) or error.message.startswith("cannot migrate"):
+        return error
+    return errors.Unavailable(f"cannot migrate container {live.id}, which goes on here: {to}: {error.message}")
 
 
 def _describe(live: LiveContainer, request: mg.MigrateRequest, token: str) -> cp.CheckpointRequest:
