@@ -262,6 +262,7 @@ class MigrationCalls:
     async def recover_arrivals(self) -> None:
         """Complete what a dead supervisor had decided: the other side stands still until it hears of it."""
         ledger = Ledger(self.core.settings.state_dir)
+        await self.core.thread(self._expire, ledger)
         for entry in ledger.list():
             if entry.state == _DECIDED:
                 await self._commit(entry.token)
