@@ -63,19 +63,24 @@ class Ledger:
         self._directory = state / _DIRECTORY
 
     def load(self, token: str) -> Entry | None:
-        """Return an entry, None for one that is not there or cannot be understood."""
+        """Return an entry, None for one that is not there. Raises DataLoss for one that cannot be understood."""
         try:
             return codec.from_plain(Entry, record.read_json(self._directory / token))
         except FileNotFoundError:
             return None
-        except (ValueError, errors.WherryError) as error:
-            _logger.error("migration %s: %s", token, error)
-            return None
+        except ValueError as error:  # no answer is better than a wrong one
+            raise errors.DataLoss(f"cannot read migration {token}: {error}") from error
 
     def list(self) -> list[Entry]:
-        """Return all entries."""
-        names = [path.name for path in self._directory.glob("*") if _TOKEN.fullmatch(path.name)]
-        return [entry for name in names if (entry := self.load(name)) is not None]
+        """Return all entries that can be understood."""
+        found = []
+        for path in self._directory.glob("*"):
+            try:
+                if _TOKEN.fullmatch(path.name) and (entry := self.load(path.name)) is not None:
+                    found.append(entry)
+            except errors.DataLoss as error:
+                _logger.error("%s", error.message)
+        return found
 
     def save(self, entry: Entry) -> None:
         """Write an entry down."""
@@ -141,7 +146,7 @@ class MigrationCalls:
         await self.offer(request)
         core, token = self.core, request.token
         ledger = Ledger(core.settings.state_dir)
-        await core.thread(self._expire, ledger)
+        await self._expire(ledger)
         if ledger.load(token) is not None:
             raise errors.AlreadyExists(f"migration {token} is known")
         wanted = cp.ImportRequest(
@@ -159,14 +164,18 @@ class MigrationCalls:
     def _path(self, namespace: str, container_id: str, token: str) -> Path:
         return self.core.checkpoints.path(namespace, container_id, f"{MOVING}{token}")
 
-    def _expire(self, ledger: Ledger) -> None:
+    async def _expire(self, ledger: Ledger) -> None:
         """Let go what was received long ago and never completed, and answers that nobody asks for any more."""
-        for entry in ledger.list():
-            age = (time.time_ns() - entry.at_ns) / 1e9
-            if entry.state == _RECEIVED and age > _KEEP_RECEIVED:
-                self._let_go(ledger, entry)
-            elif entry.state in (mg.RUNNING, mg.FAILED) and age > _KEEP_ANSWER:
-                ledger.remove(entry.token)
+        for old in await self.core.thread(ledger.list):
+            age = (time.time_ns() - old.at_ns) / 1e9
+            if age < _KEEP_RECEIVED:
+                continue
+            async with self._deciding(old.token):
+                entry = ledger.load(old.token)  # it may be decided by now
+                if entry is not None and entry.state == _RECEIVED:
+                    await self.core.thread(self._let_go, ledger, entry)
+                elif entry is not None and entry.state in (mg.RUNNING, mg.FAILED) and age > _KEEP_ANSWER:
+                    ledger.remove(entry.token)
 
     def _let_go(self, ledger: Ledger, entry: Entry) -> None:
         ledger.remove(entry.token)
@@ -181,13 +190,9 @@ class MigrationCalls:
     @asynccontextmanager
     async def _deciding(self, token: str) -> AsyncIterator[None]:
         """Be alone with a migration."""
-        lock = self.core.arrivals.setdefault(token, asyncio.Lock())
-        try:
-            async with lock:
-                yield
-        finally:
-            if not lock.locked() and self.core.arrivals.get(token) is lock:
-                del self.core.arrivals[token]
+        lock = self.core.arrivals.setdefault(token, asyncio.Lock())  # there as long as somebody has it
+        async with lock:
+            yield
 
     async def _commit(self, token: str) -> mg.Arrival:
         async with self._deciding(token):
@@ -262,7 +267,7 @@ class MigrationCalls:
     async def recover_arrivals(self) -> None:
         """Complete what a dead supervisor had decided: the other side stands still until it hears of it."""
         ledger = Ledger(self.core.settings.state_dir)
-        await self.core.thread(self._expire, ledger)
+        await self._expire(ledger)
         for entry in ledger.list():
             if entry.state == _DECIDED:
                 await self._commit(entry.token)

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
+from weakref import WeakValueDictionary
 
 from wherry import errors
 from wherry.model import status as st
@@ -120,7 +121,7 @@ class Core:
         #: Reaches another supervisor by its address; None where there is no way to.
         self.connect: Connect | None = None
         #: Migrations that come here, by their token: each is decided once.
-        self.arrivals: dict[str, asyncio.Lock] = {}
+        self.arrivals: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         #: Reading and writing archives: each as long as its other end takes. None waits for another, which might wait
         #: for something at the other end that waits for this one.
         self.transfers = ThreadPoolExecutor(max_workers=MAX_TRANSFERS, thread_name_prefix="wherry-transfer")
