@@ -274,7 +274,9 @@ class World:
         if self.daemon is None:  # else it may be trying the runtimes just now
             files += [str(path) for path in self.state.glob(".*")]
         files += [str(path) for path in self.root.glob("containers/*/*")]
-        files += [str(path) for path in self.state.rglob(".removed-*")]
+        # os.walk: unlike rglob it passes over what goes away meanwhile.
+        found = (os.path.join(parent, name) for parent, names, _ in os.walk(self.state) for name in names)
+        files += [path for path in found if os.path.basename(path).startswith(".removed-")]
         return mounts + cgroups + files
 
     async def remove_all(self) -> None:
