@@ -12,7 +12,6 @@ import asyncio
 import dataclasses
 import logging
 import re
-import shutil
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -27,9 +26,9 @@ from wherry.model.value import dataclass
 from wherry.oci import bundle
 from wherry.runtime import record
 from wherry.runtime.checkpoint import MOVING
-from wherry.supervisor import failpoint, migration, transfer
+from wherry.supervisor import failpoint, migration, restoration, transfer
+from wherry.supervisor.checkpoints import CheckpointCalls
 from wherry.supervisor.core import Core
-from wherry.supervisor.live import LiveContainer
 
 _logger = logging.getLogger(__name__)
 
@@ -98,16 +97,8 @@ class Ledger:
             pass  # there are others, or none was ever there
 
 
-class MigrationCalls:
+class MigrationCalls(CheckpointCalls):
     """The calls by which a container is handed over to another supervisor, and by which that takes it."""
-
-    core: Core
-
-    async def _find(self, namespace: str, container_id: str) -> LiveContainer:
-        raise NotImplementedError
-
-    async def _go_on(self, request: req.CreateRequest, **fields: object) -> LiveContainer:
-        raise NotImplementedError
 
     async def migrate(self, request: mg.MigrateRequest) -> mg.MigrationInfo:
         """Hand a running container over, or give that up."""
@@ -134,11 +125,8 @@ class MigrationCalls:
             raise errors.AlreadyExists(f"{what}: there is one of that id")
         if info.request.stdio.mode == "fifo":
             raise errors.FailedPrecondition(f"{what}: its streams are FIFOs of a client")
-        if not shutil.which(info.runtime.rpartition("/")[2]):
-            raise errors.FailedPrecondition(f"{what}: {info.runtime.rpartition('/')[2]} is not on PATH")
-        criu = await core.find_criu()
-        if criu.problem:
-            raise errors.FailedPrecondition(f"{what}: criu {criu.version} at {criu.path} does not work: {criu.problem}")
+        restoration.find_runtime(info)
+        await core.find_working_criu(what)
         return req.Empty()
 
     async def receive(self, request: mg.MigrationOffer, data: AsyncIterator[bytes]) -> req.Empty:
@@ -235,10 +223,7 @@ class MigrationCalls:
             if not existing.is_gone:
                 return  # the supervisor before us has made it
         info = core.checkpoints.load(entry.namespace, entry.id, f"{MOVING}{entry.token}")
-        runtime = shutil.which(info.runtime.rpartition("/")[2])
-        if runtime is None:
-            raise errors.FailedPrecondition(f"{info.runtime} is not on PATH")
-        await self._go_on(info.request, checkpoint=reference, runtime=runtime, limits=info.limits)
+        await self._make(info, info.request)
 
     async def abandon(self, request: mg.MigrationToken) -> req.Empty:
         """Let go what was received. Raises FailedPrecondition for a migration that is decided."""

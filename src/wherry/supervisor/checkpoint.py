@@ -94,11 +94,7 @@ def _check(request: CheckpointRequest) -> None:
 async def prepare(core: Core, live: LiveContainer, request: CheckpointRequest, verb: str) -> Work:
     """Find out whether it can be done, and make the directory for it. Raises OSError, FailedPrecondition."""
     what = f"cannot {verb} container {live.id}"
-    criu = await core.find_criu()
-    if criu.problem:
-        raise errors.FailedPrecondition(
-            f"{what}: criu {criu.version} at {criu.path} does not work here: {criu.problem}"
-        )
+    criu = await core.find_working_criu(what)
     if request.pre_copy and not criu.tracks_memory:
         raise errors.FailedPrecondition(
             f"{what} with pre_copy: this kernel does not tell which memory was written to (CONFIG_MEM_SOFT_DIRTY)"

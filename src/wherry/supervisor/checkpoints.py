@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import os
-import shutil
 from collections.abc import Awaitable, Iterator
 from pathlib import Path
 
@@ -135,7 +133,7 @@ class CheckpointCalls(TransferCalls):
     def _make(self, info: cp.CheckpointInfo, request: req.CreateRequest) -> Awaitable[LiveContainer]:
         fields: dict[str, object] = {
             "checkpoint": restoration.refer(info),
-            "runtime": _find_runtime(info),
+            "runtime": restoration.find_runtime(info),
             "limits": info.limits,
         }
         return self._go_on(request, **fields)
@@ -146,18 +144,6 @@ def _check(request: cp.CheckpointRef) -> tuple[str, str, str]:
     ids.check("container id", request.id)
     ids.check("checkpoint name", request.name)
     return ids.check_namespace(request.namespace), request.id, request.name
-
-
-def _find_runtime(info: cp.CheckpointInfo) -> str:
-    """Return where the runtime is that has written a checkpoint: no other reads it."""
-    is_here = info.runtime.startswith("/") and os.access(info.runtime, os.X_OK)
-    path = info.runtime if is_here else shutil.which(os.path.basename(info.runtime))
-    if not path:
-        name = os.path.basename(info.runtime)
-        raise errors.FailedPrecondition(
-            f"cannot restore container {info.id}: {name}, which wrote {info.name}, is not on PATH"
-        )
-    return path
 
 
 async def _take_back(core: Core, live: LiveContainer) -> None:

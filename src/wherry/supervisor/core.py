@@ -154,6 +154,15 @@ class Core:
             self._criu = await criu.find(self.settings.criu)
         return self._criu
 
+    async def find_working_criu(self, what: str) -> Criu:
+        """Return a criu that works here. Raises FailedPrecondition, which says `what` cannot be done without it."""
+        found = await self.find_criu()
+        if found.problem:
+            raise errors.FailedPrecondition(
+                f"{what}: criu {found.version} at {found.path} does not work here: {found.problem}"
+            )
+        return found
+
     def close_threads(self) -> None:
         """Let the threads end."""
         self._executor.shutdown(wait=True)

@@ -178,23 +178,25 @@ def _tell(core: Core, to: str, token: str, verb: str) -> None:
     core.tasks.start(_keep_telling(core, to, token, verb), f"{verb} migration {token}")
 
 
-async def _keep_telling(core: Core, to: str, token: str, verb: str) -> None:
+async def _keep_telling(core: Core, to: str, token: str, verb: str) -> bool:
+    """Tell the other side, again and again for a while; return False when the supervisor closes before that is done."""
     end, wait = time.monotonic() + _POLITE, _RETRY
     while not core.is_closing:
         try:
             async with asyncio.timeout(_POLITE), _reach(core, to) as peer:
                 await (peer.forget if verb == "forget" else peer.abandon)(mg.MigrationToken(token=token))
-                return
+                return True
         except (errors.Unavailable, TimeoutError, OSError) as error:
             problem: object = error
         except errors.WherryError as error:
             _logger.warning("migration %s: %s does not %s it: %s", token, to, verb, error)
-            return
+            return True
         if time.monotonic() > end:
             _logger.info("migration %s: cannot tell %s to %s it: %s", token, to, verb, problem)
-            return
+            return True
         await asyncio.sleep(wait)
         wait = min(wait * 2, 1.0)
+    return False
 
 
 def _token(live: LiveContainer) -> mg.MigrationToken:
@@ -225,7 +227,10 @@ async def _ask_once(core: Core, live: LiveContainer) -> mg.Arrival | None:
     to = live.saved.moving_to
     try:
         async with asyncio.timeout(_ANSWER), _reach(core, to) as peer:
-            return await peer.commit(_token(live))
+            answer = await peer.commit(_token(live))
+            if answer.state not in (mg.RUNNING, mg.FAILED):  # of a version to come, perhaps: no answer, then
+                raise errors.Unimplemented(f"the answer {answer.state[:40]!r} is not known here")
+            return answer
     except (errors.WherryError, TimeoutError, OSError) as error:
         _logger.warning("container %s: %s does not say whether it runs there: %s", live.id, to, error)
         return None
@@ -268,11 +273,17 @@ async def _leave(core: Core, live: LiveContainer) -> None:
     """Wait until the end of a container that goes on elsewhere is told; then the other side may forget it."""
     await live.process(ids.INIT).settled.wait()
     failpoint.hit("migrate.ended")
-    to, token = live.saved.moving_to, _token(live).token
+    core.tasks.start(_part(core, live), f"part with {live.id}")
+
+
+async def _part(core: Core, live: LiveContainer) -> None:
+    """Have the other side forget a migration, then forget it here, too: not sooner, for the next supervisor's sake."""
+    to, name = live.saved.moving_to, live.saved.checkpointing
+    if not await _keep_telling(core, to, name.removeprefix(MOVING), "forget"):
+        return
     async with live.lock:
-        if live.state is State.STOPPED:  # nobody has started it anew, or deleted it
+        if live.state is State.STOPPED and live.saved.checkpointing == name:  # not started anew, nor deleted
             await core.insist(lambda: live.save(checkpointing="", moving_to="", is_asked=False))
-    _tell(core, to, token, "forget")
 
 
 async def settle(core: Core, live: LiveContainer) -> None:

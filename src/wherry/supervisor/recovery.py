@@ -163,7 +163,7 @@ async def _recover(core: Core, live: LiveContainer) -> asyncio.Task[None] | None
             await _recover_known(core, live)
         if live.state is State.CHECKPOINTING:
             return core.tasks.start(checkpoint.recover(core, live), f"recover checkpoint of {live.id}")
-        if live.state is State.MIGRATING or live.saved.moving_to:
+        if live.state is State.MIGRATING or (live.state is State.STOPPED and live.saved.moving_to):
             core.tasks.start(migration.recover(core, live), f"recover migration of {live.id}")
     except TimeoutError:
         _make_unknown(core, live, f"it could not be recovered within {DEADLINE:g} s")

@@ -65,11 +65,7 @@ async def fill(core: Core, live: LiveContainer) -> None:
 async def find_fields(core: Core, live: LiveContainer, init: LiveProcess) -> dict[str, list[str]]:
     """Return what the zygote is asked for instead of a process that begins: argv, environment, time."""
     what = f"cannot restore container {live.id}"
-    criu = await core.find_criu()
-    if criu.problem:
-        raise errors.FailedPrecondition(
-            f"{what}: criu {criu.version} at {criu.path} does not work here: {criu.problem}"
-        )
+    criu = await core.find_working_criu(what)
     path = _locate(core, live)
     info, outside = disk.load(path)
     directory = init.opened().directory
@@ -201,6 +197,18 @@ def check_clonable(info: CheckpointInfo) -> None:
         )
     if info.request.stdio.mode == "fifo":
         raise errors.FailedPrecondition(f"{what}: its streams are FIFOs of a client, which its clones would share")
+
+
+def find_runtime(info: CheckpointInfo) -> str:
+    """Return where the runtime is that has written a checkpoint: no other reads it. Raises FailedPrecondition."""
+    is_here = info.runtime.startswith("/") and os.access(info.runtime, os.X_OK)
+    path = info.runtime if is_here else shutil.which(os.path.basename(info.runtime))
+    if not path:
+        name = os.path.basename(info.runtime)
+        raise errors.FailedPrecondition(
+            f"cannot restore container {info.id}: {name}, which wrote {info.name}, is not on PATH"
+        )
+    return path
 
 
 def check_new_ids(core: Core, namespace: str, new_ids: tuple[str, ...]) -> None:

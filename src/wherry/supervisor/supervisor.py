@@ -42,7 +42,6 @@ from wherry.supervisor import (
     usage,
 )
 from wherry.supervisor.arrival import MigrationCalls
-from wherry.supervisor.checkpoints import CheckpointCalls
 from wherry.supervisor.core import Core, Settings, find_executable
 from wherry.supervisor.live import LiveContainer, LiveProcess
 
@@ -52,7 +51,7 @@ _logger = logging.getLogger(__name__)
 CLOSE_TIMEOUT = 10.0
 
 
-class Supervisor(CheckpointCalls, MigrationCalls):
+class Supervisor(MigrationCalls):
     """Runs and keeps containers. `open` first; `close` leaves the containers running."""
 
     def __init__(self, settings: Settings) -> None:

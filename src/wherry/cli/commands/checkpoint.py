@@ -26,13 +26,21 @@ def parse_name(text: str) -> str:
     return ids.check("checkpoint name", text)
 
 
-def parse_rounds(text: str) -> int:
-    """Return a number of rounds of pre-copy. Raises InvalidArgument."""
+def _parse_rounds(text: str) -> int:
     return values.parse_count(text, largest=_MAX_ROUNDS, smallest=0)
 
 
 def _add_name(parser: Parser) -> None:
     parser.option("name", metavar="NAME", type=typed(parse_name), help="the checkpoint")
+
+
+def add_criu(parser: Parser, *, pre_copy: str) -> None:
+    """Add what criu is told of a container that it writes down; `pre_copy` is the help of that option."""
+    option = parser.option
+    option("--tcp", action="store_true", help="allow established TCP connections")
+    option("--unix-sockets", action="store_true", help="allow unix sockets whose other end is outside")
+    option("--shell", action="store_true", help="allow a session or a terminal that is led from outside")
+    option("--pre-copy", metavar="N", type=typed(_parse_rounds), default=0, help=pre_copy)
 
 
 def make_create_parser(prog: str) -> Parser:
@@ -48,16 +56,7 @@ def make_create_parser(prog: str) -> Parser:
     option = parser.option
     option("--leave-running", action="store_true", help="let the container go on (the default)")
     option("--exit", action="store_true", help="end the container once it is written down")
-    option("--tcp", action="store_true", help="allow established TCP connections")
-    option("--unix-sockets", action="store_true", help="allow unix sockets whose other end is outside")
-    option("--shell", action="store_true", help="allow a session or a terminal that is led from outside")
-    option(
-        "--pre-copy",
-        metavar="N",
-        type=typed(parse_rounds),
-        default=0,
-        help="copy memory N times before, while the container runs; it stands still for less",
-    )
+    add_criu(parser, pre_copy="copy memory N times before, while the container runs; it stands still for less")
     option(
         "--empty-ns",
         metavar="NAMESPACE",

@@ -7,9 +7,9 @@ import argparse
 from wherry import errors
 from wherry.cli import options
 from wherry.cli.command import Command
-from wherry.cli.commands.checkpoint import parse_rounds
+from wherry.cli.commands.checkpoint import add_criu
 from wherry.cli.commands.stats import format_bytes
-from wherry.cli.parser import Parser, typed
+from wherry.cli.parser import Parser
 from wherry.cli.session import Settings, open_session
 from wherry.model import migration as mg
 
@@ -26,16 +26,7 @@ def make_parser(prog: str) -> Parser:
     )
     option = parser.option
     option("--to", metavar="ADDRESS", default="", help="the other daemon, tcp://HOST:PORT or unix://PATH")
-    option("--tcp", action="store_true", help="take established TCP connections along (its address must move, too)")
-    option("--unix-sockets", action="store_true", help="allow unix sockets whose other end is outside")
-    option("--shell", action="store_true", help="allow a session or a terminal that is led from outside")
-    option(
-        "--pre-copy",
-        metavar="N",
-        type=typed(parse_rounds),
-        default=0,
-        help="send memory N times before, while the container runs; it stands still for less",
-    )
+    add_criu(parser, pre_copy="send memory N times before, while the container runs; it stands still for less")
     option(
         "--give-up",
         action="store_true",
