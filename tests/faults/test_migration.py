@@ -231,8 +231,7 @@ async def test_the_connection_breaks(pair: Pair, name: str) -> None:
     async with Wire(home.base / "wire", there.state / "wherry.sock", where) as wire, home.client() as one:
         id = await _begin(home, one)
         moving = asyncio.gather(one.service.migrate(_migrate(id, wire.path)))
-        await eventually_async("it breaks", lambda: wire.is_broken or moving.done())
-        assert wire.is_broken, "the wire was never as long as that"
+        await eventually_async("it breaks", lambda: wire.is_broken)
         if place == "home":
             with pytest.raises(errors.Unavailable):
                 await moving
