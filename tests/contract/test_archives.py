@@ -132,6 +132,20 @@ def test_damage_leaves_nothing_and_the_next_import_succeeds(client: Sync, archiv
         client.import_checkpoint(archive, id="moved")
 
 
+def test_an_export_replaces_a_file(box: Box, tmp_path: Path) -> None:
+    container = box.run("sh", "-c", "head -c 30000000 /dev/urandom >/f; echo done; sleep 1000", runtime="runc")
+    eventually(lambda: container.output() == b"done\n")
+    container.checkpoint("noon")
+    file = tmp_path / "job.wherry"
+    file.write_text("before")
+    container.export_checkpoint("noon", file)
+    assert file.stat().st_size > 30_000_000
+    assert file.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(errors.PermissionDenied, match="cannot write /proc/1/job"):
+        container.export_checkpoint("noon", "/proc/1/job")
+    assert os.listdir(tmp_path) == ["job.wherry"]
+
+
 def test_an_export_of_nothing_leaves_no_file(box: Box, tmp_path: Path) -> None:
     container = box.run("sleep", "1000", runtime="runc")
     with pytest.raises(errors.NotFound, match="no checkpoint 'noon'"):

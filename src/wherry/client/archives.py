@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -29,12 +30,14 @@ async def save(service: Service, ref: cp.CheckpointRef, file: str | os.PathLike[
     path = os.fspath(file)
     making = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.{ids.make()}")
     try:
-        fd = os.open(making, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        fd = _open(making)
         try:
             with open(fd, "wb") as target:
                 size = await _copy(service, ref, target)
-                target.flush()
-                await asyncio.to_thread(os.fsync, target.fileno())
+                await asyncio.to_thread(os.fsync, fd)
+                if not os.path.exists(making):
+                    # With a descriptor it is linkat(2), which alone follows this link to the file.
+                    os.link(f"/proc/self/fd/{fd}", making, src_dir_fd=fd)
             os.replace(making, path)
         except BaseException:
             with contextlib.suppress(FileNotFoundError):
@@ -43,6 +46,16 @@ async def save(service: Service, ref: cp.CheckpointRef, file: str | os.PathLike[
     except OSError as error:
         raise errors.from_os(f"write {path}", error) from error
     return size
+
+
+def _open(making: str) -> int:
+    """Return a new file to write to, without a name where that can be: a client that is killed leaves none."""
+    try:
+        return os.open(os.path.dirname(making) or ".", os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):  # open(2), O_TMPFILE
+            raise
+    return os.open(making, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
 
 async def _copy(service: Service, ref: cp.CheckpointRef, target: BinaryIO) -> int:
