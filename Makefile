@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PROTO := src/wherry/wire/wherry_v1.proto src/wherry/wire/health_v1.proto src/wherry/wire/v0.proto
+# The tests wait more than they compute; each worker has daemons of its own.
+AT_ONCE := --numprocesses=$(shell echo $$((2 * $$(nproc)))) --dist=worksteal
 CODE := src tools tests $(wildcard bench examples)
 
 .DEFAULT_GOAL := help
@@ -18,7 +20,7 @@ run: $(VENV)/stamp ## set up what is missing, then show what Wherry does (root, 
 
 test: $(VENV)/stamp ## set up what is missing, then run every test; ARGS="-k journal" is passed to pytest
 	@tools/host.sh tests
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(AT_ONCE) $(ARGS)
 
 bench: $(VENV)/stamp ## measure beside containerd, conmon and the bare runtimes (root); ARGS="--quick lifecycle"
 	@tools/host.sh tests

@@ -66,6 +66,15 @@ async def test_one_whose_rehearsal_fails_half_way_still_reaps_its_shims(tmp_path
     eventually(lambda: _is_reaped(before))
 
 
+async def test_one_in_a_directory_whose_path_is_longer_than_a_socket_may_have_rehearses(tmp_path: Path) -> None:
+    directory = tmp_path / ("d" * 100)
+    directory.mkdir()
+    zygote = Zygote(directory / "zygote.log")
+    await zygote.start()
+    assert (directory / "zygote.log").read_text() == "", "the rehearsal was whole"
+    await zygote.close(wait=True)
+
+
 @pytest.mark.parametrize("delay", [0.0, 0.05])
 async def test_one_that_is_closed_in_its_rehearsal_leaves_nothing(tmp_path: Path, delay: float) -> None:
     zygote = Zygote(tmp_path / "zygote.log")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import socket
 import time
 
@@ -106,19 +107,24 @@ def _fork_client(directory: str) -> int:
     pid = os.fork()
     if pid:
         return pid
+    is_done = False
     try:
+        os.chdir(directory)  # a socket's path has 107 bytes at most (unix(7)), whatever the state directory's has
         client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         client.settimeout(_TIMEOUT)
         give_up = time.monotonic() + _TIMEOUT
         # Not before the shim has its process: the shell would reap one that ends sooner.
-        while not os.path.exists(f"{directory}/starttime") and time.monotonic() < give_up and os.getppid() == zygote:
+        while not os.path.exists("starttime") and time.monotonic() < give_up and os.getppid() == zygote:
             time.sleep(0.001)
-        client.connect(f"{directory}/attach.sock")
+        client.connect("attach.sock")
         for packet in (b"I" + b"a line\n" * 100, b"Iwithout an end", b"C"):
             client.send(packet)
         while client.recv(1 << 17):
             pass
+        is_done = True
     finally:
+        if not is_done and (pid := record.read_pid("pid")):
+            os.kill(pid, signal.SIGKILL)  # it waits for the end of a stdin that nobody else will close
         os._exit(0)
 
 

@@ -135,19 +135,27 @@ class MigrationCalls(CheckpointCalls):
         core, token = self.core, request.token
         ledger = Ledger(core.settings.state_dir)
         await self._expire(ledger)
-        if ledger.load(token) is not None:
-            raise errors.AlreadyExists(f"migration {token} is known")
-        wanted = cp.ImportRequest(
-            id=request.info.id, namespace=request.info.namespace, name=f"{MOVING}{token}", grants=("all",)
-        )
-        info = await transfer.write_archive(core, wanted, data, silence=_DUMP)
-        try:
-            ledger.save(Entry(token=token, id=info.id, namespace=info.namespace))
-        except OSError as error:
-            core.checkpoints.discard(self._path(wanted.namespace, wanted.id, token))
-            raise errors.from_os(f"take container {info.id}", error) from error
+        # Whoever abandons it meanwhile waits: there would be nothing yet to let go.
+        async with self._deciding(token):
+            if ledger.load(token) is not None:
+                raise errors.AlreadyExists(f"migration {token} is known")
+            await self._take(request, data, ledger)
         failpoint.hit("arrival.received")
         return req.Empty()
+
+    async def _take(self, request: mg.MigrationOffer, data: AsyncIterator[bytes], ledger: Ledger) -> None:
+        wanted = cp.ImportRequest(
+            id=request.info.id, namespace=request.info.namespace, name=f"{MOVING}{request.token}", grants=("all",)
+        )
+        try:
+            info = await transfer.write_archive(self.core, wanted, data, silence=_DUMP)
+            ledger.save(Entry(token=request.token, id=info.id, namespace=info.namespace))
+        except BaseException as error:  # a sender that goes away in the last moment, too
+            path = self._path(wanted.namespace, wanted.id, request.token)
+            await self.core.thread(self.core.checkpoints.discard, path)
+            if isinstance(error, OSError):
+                raise errors.from_os(f"take container {wanted.id}", error) from error
+            raise
 
     def _path(self, namespace: str, container_id: str, token: str) -> Path:
         return self.core.checkpoints.path(namespace, container_id, f"{MOVING}{token}")
