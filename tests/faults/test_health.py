@@ -107,7 +107,7 @@ async def test_daemon_killed_in_the_middle_of_a_check_keeps_the_status_and_goes_
 
 
 @pytest.mark.parametrize(
-    "point", ["health.told", "health.told:2", "create.saved", "create.journaled", "start.journaled"]
+    "point", ["health.told", "health.told=1*off->kill", "create.saved", "create.journaled", "start.journaled"]
 )
 @scenario
 async def test_daemon_killed_at_a_failpoint_neither_repeats_nor_loses_a_status(world: World, point: str) -> None:
@@ -125,7 +125,15 @@ async def test_daemon_killed_at_a_failpoint_neither_repeats_nor_loses_a_status(w
         assert await _told(world, client) == ["starting", "healthy"]
 
 
-@pytest.mark.parametrize("point", ["health.told:3", "create.saved:2", "start.journaled:2", "create.spawned:2"])
+@pytest.mark.parametrize(
+    "point",
+    [
+        "health.told=2*off->kill",
+        "create.saved=1*off->kill",
+        "start.journaled=1*off->kill",
+        "create.spawned=1*off->kill",
+    ],
+)
 @scenario
 async def test_daemon_killed_at_the_start_of_a_later_run_tells_its_status_once(world: World, point: str) -> None:
     world.start(failpoint=point)
@@ -142,7 +150,7 @@ async def test_daemon_killed_at_the_start_of_a_later_run_tells_its_status_once(w
         await _wait_told(world, client, "starting", "healthy", "starting", "healthy")
 
 
-@pytest.mark.parametrize("point", ["exec.directory", "exec.spawned", "exec.spawned:2"])
+@pytest.mark.parametrize("point", ["exec.directory", "exec.spawned", "exec.spawned=1*off->kill"])
 @scenario
 async def test_daemon_killed_while_it_starts_a_check_leaves_nothing(world: World, point: str) -> None:
     world.start(failpoint=point)
@@ -200,7 +208,7 @@ async def test_daemon_killed_with_a_check_frozen_in_a_pause_undoes_it(world: Wor
 
 @scenario
 async def test_an_unhealthy_container_is_ended_by_the_next_daemon_if_need_be(world: World) -> None:
-    world.start(failpoint="health.told:2")
+    world.start(failpoint="health.told=1*off->kill")
     async with world.client() as client:
         with contextlib.suppress(errors.Unavailable):
             await client.service.run(world.request("a", health=_check("exit 1", on_unhealthy="kill")))

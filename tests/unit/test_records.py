@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from wherry import errors
+from wherry.linux import files
 from wherry.runtime import record
 
 
@@ -123,12 +124,12 @@ def test_a_write_in_small_steps_is_whole(tmp_path: Path, monkeypatch: pytest.Mon
     real = os.write
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", lambda fd, data: real(fd, bytes(data[:3])))
-        record.write_bytes(tmp_path / "x", b"0123456789")
+        files.write_whole(tmp_path / "x", b"0123456789")
     assert (tmp_path / "x").read_bytes() == b"0123456789"
 
 
 def test_a_leftover_of_a_writer_that_died_is_no_obstacle(tmp_path: Path) -> None:
     (tmp_path / ".x.new").write_text("torn and longer than what comes")
-    record.write_bytes(tmp_path / "x", b"new")
+    files.write_whole(tmp_path / "x", b"new")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x"]
     assert (tmp_path / "x").read_bytes() == b"new"

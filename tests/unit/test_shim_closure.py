@@ -16,6 +16,7 @@ _SOURCE = Path(wherry.__file__).parents[1]
 _OURS = {
     "wherry",
     "wherry.linux",
+    "wherry.linux.failpoint",
     "wherry.linux.libc",
     "wherry.model",
     "wherry.model.frame",

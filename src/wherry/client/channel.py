@@ -260,14 +260,19 @@ class Remote:
         return cast("req.Empty", await self._call("forget", request))
 
     async def _upload(self, path: str, message: Any, answer: Any, start: Any, data: AsyncIterator[bytes]) -> Any:
-        """Send `start`, then bytes; return the answer. `data` is used up, or closed."""
+        """Send `start`, then bytes; return the answer. `data` is used up, or closed; what it raises is raised."""
+        failures: list[Exception] = []
 
         async def inputs() -> AsyncIterator[Any]:
             yield message(start=convert.to_message(start))
-            async with aclosing(data):  # type: ignore[type-var]
-                async for piece in data:
-                    for begin in range(0, len(piece), 1 << 20):
-                        yield message(data=piece[begin : begin + (1 << 20)])
+            try:
+                async with aclosing(data):  # type: ignore[type-var]
+                    async for piece in data:
+                        for begin in range(0, len(piece), 1 << 20):
+                            yield message(data=piece[begin : begin + (1 << 20)])
+            except Exception as error:
+                failures.append(error)
+                raise
 
         call: Any = self._channel.stream_unary(
             path, request_serializer=message.SerializeToString, response_deserializer=answer.FromString
@@ -276,6 +281,10 @@ class Remote:
             return await call
         except grpc.aio.AioRpcError as error:
             raise to_error(error) from None
+        except asyncio.CancelledError:  # by gRPC, which keeps to itself why
+            if failures:
+                raise failures[0] from None
+            raise
         finally:
             call.cancel()
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from wherry import errors
-from wherry.linux import paths
+from wherry.linux import files, paths
 from wherry.oci import text, users
 
 FILE = "config.json"
@@ -43,12 +42,8 @@ def load_config(path: Path) -> dict[str, Any]:
 
 def write_config(directory: Path, config: dict[str, Any]) -> None:
     """Write `config` as the config.json of `directory`, mode 0600, whole or not at all."""
-    temporary = directory / f".{FILE}.tmp"
-    descriptor = os.open(temporary, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with open(descriptor, "w", encoding="utf-8") as file:
-        # In one string: json.dump to a file does the same in Python instead of C, ten times slower.
-        file.write(json.dumps(config, separators=(",", ":")))
-    os.rename(temporary, directory / FILE)
+    # In one string: json.dump to a file does the same in Python instead of C, ten times slower.
+    files.write_whole(directory / FILE, json.dumps(config, separators=(",", ":")).encode())
 
 
 def check(config: object) -> None:

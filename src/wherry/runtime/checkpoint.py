@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wherry import errors
-from wherry.linux import libc
+from wherry.linux import failpoint, libc
 from wherry.model import codec, ids
 from wherry.model.checkpoint import CheckpointInfo
 from wherry.runtime import container as containers
@@ -88,6 +88,7 @@ class Checkpoints:
         return making
 
     def _make(self, making: Path) -> None:
+        failpoint.hit("checkpoint.mkdir")
         self.root.mkdir(mode=0o700, exist_ok=True)
         # Not mkdir(parents=True): its modes are those of the umask.
         for directory in (making.parent.parent, making.parent, making, making / IMAGE, making / WORK):
@@ -101,12 +102,14 @@ class Checkpoints:
     def finish(self, making: Path, info: CheckpointInfo, outside: Outside) -> None:
         """Write down what is known of a checkpoint, and let it be one; from then on it outlasts a power cut."""
         save(making, info, outside)
+        failpoint.hit("checkpoint.fsync")
         fd = os.open(making, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             libc.sync_filesystem(fd)
         finally:
             os.close(fd)
         try:
+            failpoint.hit("checkpoint.rename")
             making.rename(making.with_name(info.name))
         except OSError as error:
             if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wherry import errors
+from wherry.linux import failpoint
 from wherry.model import codec, ids
 from wherry.model.lifecycle import State
 from wherry.model.request import CreateRequest, Limits
@@ -130,12 +131,14 @@ class Container:
 
     def create(self) -> None:
         """Make both directories; without state.json they are nobody's. Raises AlreadyExists when the id's is there."""
+        failpoint.hit("container.mkdir")
         self.directory.parent.mkdir(mode=0o700, exist_ok=True)
         try:
             self.directory.mkdir(mode=0o700)
         except FileExistsError as error:
             raise errors.AlreadyExists(f"cannot create container {self.id}: {self.directory} exists") from error
         self.is_made = True
+        failpoint.hit("storage.mkdir")
         if self.storage.exists():  # of a container that a reboot took
             discard(self.storage)
         self.storage.mkdir(mode=0o700, parents=True)
@@ -205,6 +208,7 @@ def move_aside(path: Path, quarantine: Path) -> Path:
     number = 0
     while (target := quarantine / f"{path.parent.name}-{path.name}.{number}").exists():
         number += 1
+    failpoint.hit("quarantine.rename")
     shutil.move(path, target)
     return target
 
@@ -213,6 +217,7 @@ def discard(directory: Path) -> None:
     """Remove a directory tree so that its name is free at once, and a half-removed one is known as such."""
     trash = directory.with_name(f"{TRASH}{directory.name}")
     number = 0
+    failpoint.hit("discard.rename")
     while True:
         try:
             directory.rename(trash)
@@ -224,4 +229,5 @@ def discard(directory: Path) -> None:
             trash = directory.with_name(f"{TRASH}{directory.name}.{number}")
             if number > 1000:
                 raise
+    failpoint.hit("discard.remove")
     removal.remove_tree(trash)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from wherry import errors
-from wherry.linux import pidfd
+from wherry.linux import failpoint, files, pidfd
 from wherry.model import codec
 from wherry.model import status as st
 from wherry.runtime import record
@@ -38,10 +38,13 @@ class Process:
     @classmethod
     def create(cls, directory: Path, spec: dict[str, Any]) -> Process:
         """Make the directory with everything a shim needs. Raises FileExistsError if it is there."""
+        failpoint.hit("process.mkdir")
         directory.mkdir(mode=0o700)
         record.write_json(directory / "process.json", spec)
+        failpoint.hit("process.mkfifo")
         os.mkfifo(directory / "exit", 0o600)
         os.mkfifo(directory / "control", 0o600)
+        failpoint.hit("process.open")
         process = cls(directory, spec)
         process._open()
         return process
@@ -121,7 +124,7 @@ class Process:
     def write_exit_record(self, record_: st.ExitRecord) -> None:
         """Write down an end that the shim could not: exit.json first, then exitStatus."""
         record.write_json(self.directory / "exit.json", codec.to_plain(record_) | {"status": record_.status})
-        record.write_bytes(self.directory / "exitStatus", str(record_.status).encode())
+        files.write_whole(self.directory / "exitStatus", str(record_.status).encode())
 
     def send_signal(self, number: int) -> None:
         """Send a signal to this very process. Raises FailedPrecondition when it has ended."""

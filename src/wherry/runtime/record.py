@@ -9,27 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from wherry import errors
+from wherry.linux import files
 
 #: Larger files in the state directory are not ours.
 MAX_BYTES = 4 * 1024 * 1024
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write `path` so that a reader finds the old or the new content, never a part, whoever dies."""
-    new = path.with_name(f".{path.name}.new")
-    fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(fd, rest) :]
-    finally:
-        os.close(fd)
-    new.rename(path)
-
-
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as one JSON object and a line end."""
-    write_bytes(path, (json.dumps(value, separators=(",", ":")) + "\n").encode())
+    files.write_whole(path, (json.dumps(value, separators=(",", ":")) + "\n").encode())
 
 
 def read_bytes(path: Path) -> bytes:

@@ -16,7 +16,7 @@ import socket
 import struct
 import time
 
-from wherry.linux import libc
+from wherry.linux import failpoint, libc
 from wherry.model import frame
 from wherry.shim import record, stdio, streams, wakeup
 
@@ -206,6 +206,7 @@ class Creation:
         record.open_words()
         show_as(f"wherry-shim {job['name'][0]}", self._shim)
         record.tell(self._reply_fd, f"S {self._shim}")
+        failpoint.hit("shim.begun")
         record.write_file("shim.pid", str(self._shim))
         self._control = os.open("control", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         shared.epoll.register(self._wake.fd, select.EPOLLIN)
@@ -216,11 +217,13 @@ class Creation:
         argv = [console if item == frame.CONSOLE else item for item in job["argv"]]
         if job.get("network") == ["1"]:
             _open_network()
+        failpoint.hit("shim.mounted")
         self._runtime = record.spawn(argv, self._streams.stdio.child, job.get("env", []))
         if job.get("network") == ["1"]:
             os.close(frame.NETWORK_FD)
         self._streams.stdio.close_child()
         status = self._wait_runtime()
+        failpoint.hit("shim.created")
         shared.epoll.unregister(self._wake.fd)
         self._wake.close()
         if status != 0:
@@ -303,8 +306,10 @@ class Creation:
         fields = {key: job[key] for key in kept if key in job} | {key: [value] for key, value in told.items()}
         shared.epoll.register(shared.wake.fd, select.EPOLLIN)
         shared.epoll.register(self._control, select.EPOLLIN)
+        failpoint.hit("shim.ready")
         # From here on the shim goes on even if we are killed.
         os.write(shared.write_fd, frame.format_frame(fields))
+        failpoint.hit("shim.handed-over")
         self._report(f"C {pid}")
         return BUSY if limit > 0 or self._streams.is_copied else IDLE
 

@@ -13,6 +13,8 @@ from __future__ import annotations
 import os
 import time
 
+from wherry.linux import failpoint
+
 _APPEND = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 
 
@@ -111,6 +113,7 @@ class Log:
         rest = memoryview(entries)
         try:
             while rest:
+                failpoint.hit("shim.log-write")
                 rest = rest[os.write(self.fd, rest) :]
         except OSError:
             # A full disk takes a part of it; what is read back must end at a line.
@@ -121,9 +124,11 @@ class Log:
 
     def _rotate(self) -> None:
         try:
+            failpoint.hit("shim.log-rename")
             os.rename(self._path, f"{self._path}.{self._start:020d}")
         except FileNotFoundError:
             pass  # an earlier try could not open the new file; or somebody removed it
+        failpoint.hit("shim.log-open")
         fd = os.open(self._path, _APPEND, 0o600)
         os.close(self.fd)
         self.fd = fd

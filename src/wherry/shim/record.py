@@ -11,7 +11,7 @@ import select
 import signal
 import time
 
-from wherry.linux import libc
+from wherry.linux import failpoint, libc
 
 TYPE_CHECKING = False  # `typing` has no place in a shim
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ _reason = ""
 
 def reserve() -> None:
     """Make room for the exit record while there is some: an exit must be written down on a full disk, too."""
+    failpoint.hit("shim.reserve")
     for name in ("exit.json", "exitStatus"):
         fd = os.open(f".{name}.new", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         os.write(fd, b" " * RESERVED)
@@ -38,23 +39,29 @@ def reserve() -> None:
 
 def write_reserved(name: str, text: str) -> None:
     """Write a file for which there is room: over it, then cut, then renamed."""
+    failpoint.hit("shim.end-open")
     fd = os.open(f".{name}.new", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         data = text.encode()
+        failpoint.hit("shim.end-write")
         os.pwrite(fd, data, 0)
         os.ftruncate(fd, len(data))
     finally:
         os.close(fd)
+    failpoint.hit("shim.end-rename")
     os.rename(f".{name}.new", name)
 
 
 def write_file(name: str, text: str) -> None:
     """Write a small file that is read back: beside, then renamed, so that it is whole or not there."""
+    failpoint.hit("shim.file-open")
     fd = os.open(f".{name}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
+        failpoint.hit("shim.file-write")
         os.write(fd, text.encode())
     finally:
         os.close(fd)
+    failpoint.hit("shim.file-rename")
     os.rename(f".{name}.new", name)
 
 

@@ -17,7 +17,7 @@ import signal
 import struct
 import time
 
-from wherry.linux import libc
+from wherry.linux import failpoint, libc
 from wherry.model import frame
 from wherry.shim import creation, record, streams
 
@@ -183,6 +183,7 @@ class Shim:
 
     def _on_exit(self, status: int, usage: record.Usage) -> None:
         code = os.waitstatus_to_exitcode(status)
+        failpoint.hit("shim.reaped")
         signal_number = -code if code < 0 else 0
         oom = record.count_oom_kills(self._oom_path) > self._oom_kills
         record.write_exit(128 + signal_number if signal_number else code, signal_number, oom, usage)
@@ -196,6 +197,7 @@ class Shim:
 
     def _drain(self) -> None:
         """Take what is in the pipes now; then wait for their end, a bounded time."""
+        failpoint.hit("shim.ended")
         self._phase = "draining"
         self._deadline = time.monotonic() + (DRAIN_INIT if self._is_init else DRAIN_EXEC)
         self._streams.collect()
@@ -216,6 +218,7 @@ class Shim:
         if self._streams.dropped_bytes:
             record.add_dropped(self._streams.dropped_bytes)
         record.write_exit_status()
+        failpoint.hit("shim.told")
         os.close(self._exit_fd)
 
     def _finish(self) -> None:

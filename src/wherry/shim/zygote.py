@@ -17,7 +17,7 @@ import select
 import signal
 import socket
 
-from wherry.linux import libc
+from wherry.linux import failpoint, libc
 from wherry.shim import creation, record, rehearsal, shim, wakeup
 
 TYPE_CHECKING = False  # `typing` has no place in a shim
@@ -154,6 +154,8 @@ class Zygote:
         status = 1
         try:
             os.setsid()
+            if failpoint.asked:
+                failpoint.arm(failpoint.asked, in_shim=True)
             status = work()
         finally:
             # Not sys.exit: the zygote's frames below must never run in a shim.

@@ -18,6 +18,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from wherry import errors
+from wherry.linux import failpoint
 from wherry.model import checkpoint as cp
 from wherry.model import codec, ids
 from wherry.model import migration as mg
@@ -26,7 +27,7 @@ from wherry.model.value import dataclass
 from wherry.oci import bundle
 from wherry.runtime import record
 from wherry.runtime.checkpoint import MOVING
-from wherry.supervisor import failpoint, migration, restoration, transfer
+from wherry.supervisor import migration, restoration, transfer
 from wherry.supervisor.checkpoints import CheckpointCalls
 from wherry.supervisor.core import Core
 

@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from wherry import errors
-from wherry.linux import cgroup, pidfd
+from wherry.linux import cgroup, failpoint, pidfd
 from wherry.model import codec, frame, ids
 from wherry.model import request as req
 from wherry.model.lifecycle import Change, State
@@ -17,7 +17,7 @@ from wherry.runtime import driver as drivers
 from wherry.runtime import log
 from wherry.runtime.container import Directories
 from wherry.runtime.process import Process
-from wherry.supervisor import death, deletion, failpoint, health, kill, oom, restoration, update
+from wherry.supervisor import death, deletion, health, kill, oom, restoration, update
 from wherry.supervisor.core import Core
 from wherry.supervisor.live import EXTRA, LiveContainer, LiveProcess
 

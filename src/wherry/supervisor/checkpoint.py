@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wherry import errors
-from wherry.linux import cgroup
+from wherry.linux import cgroup, failpoint, files
 from wherry.model import ids
 from wherry.model.checkpoint import CheckpointInfo, CheckpointRequest
 from wherry.model.lifecycle import Change, State
@@ -29,9 +29,9 @@ from wherry.oci import bundle
 from wherry.runtime import checkpoint as disk
 from wherry.runtime import criu as criu_module
 from wherry.runtime import driver as drivers
-from wherry.runtime import record, spawn
+from wherry.runtime import spawn
 from wherry.runtime.criu import Criu
-from wherry.supervisor import failpoint, health, patience, pause, storage
+from wherry.supervisor import health, patience, pause, storage
 from wherry.supervisor.core import FULL_DISK_RETRY, Core
 from wherry.supervisor.live import LiveContainer, LiveProcess
 
@@ -115,7 +115,7 @@ async def prepare(core: Core, live: LiveContainer, request: CheckpointRequest, v
         lines = [*criu.dump_options(), *(f"external {key}" for key in sorted(set(outside.streams)) if key)]
         if outside.network:
             lines.append(f"external net[{os.stat(f'/proc/{init.pid}/ns/net').st_ino}]:{disk.NETWORK}")
-        record.write_bytes(path / disk.WORK / "criu.conf", "".join(f"{line}\n" for line in lines).encode())
+        files.write_whole(path / disk.WORK / "criu.conf", "".join(f"{line}\n" for line in lines).encode())
     except OSError:
         core.checkpoints.discard(path)
         raise

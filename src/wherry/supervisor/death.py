@@ -9,10 +9,11 @@ import signal
 import time
 
 from wherry import errors
+from wherry.linux import failpoint
 from wherry.model import ids
 from wherry.model import status as st
 from wherry.model.lifecycle import Change, State
-from wherry.supervisor import birth, checkpoint, deletion, failpoint, health, kill, migration, oom, restart
+from wherry.supervisor import birth, checkpoint, deletion, health, kill, migration, oom, restart
 from wherry.supervisor.core import Core
 from wherry.supervisor.live import LiveContainer, LiveProcess
 

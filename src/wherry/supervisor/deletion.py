@@ -8,12 +8,12 @@ import signal
 from pathlib import Path
 
 from wherry import errors
-from wherry.linux import cgroup, proc
+from wherry.linux import cgroup, failpoint, proc
 from wherry.model import ids
 from wherry.model.lifecycle import ALIVE, Change, State
 from wherry.runtime import container as containers
 from wherry.runtime.driver import Driver
-from wherry.supervisor import failpoint, kill, oom, restart
+from wherry.supervisor import kill, oom, restart
 from wherry.supervisor.core import Core
 from wherry.supervisor.live import LiveContainer
 

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from wherry import errors
-from wherry.linux import cgroup, pidfd, proc
+from wherry.linux import cgroup, failpoint, pidfd, proc
 from wherry.model import ids
 from wherry.model import request as req
 from wherry.model import status as st
@@ -24,7 +24,7 @@ from wherry.model.lifecycle import State
 from wherry.runtime import container as containers
 from wherry.runtime import log, removal
 from wherry.runtime.process import Process
-from wherry.supervisor import birth, failpoint, kill, stop
+from wherry.supervisor import birth, kill, stop
 from wherry.supervisor.core import Core
 from wherry.supervisor.live import CHECK, LiveContainer, LiveProcess
 

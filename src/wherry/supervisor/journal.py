@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from wherry import errors
-from wherry.linux import proc
+from wherry.linux import failpoint, proc
 from wherry.model import codec
 from wherry.model import status as st
 
@@ -71,6 +71,7 @@ class Journal:
 
     def open(self) -> None:
         """Read what is there and begin a new segment. A torn end is cut off; a foreign file is passed over."""
+        failpoint.hit("journal.mkdir")
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         boot = proc.read_boot_id()
         boot_before = boot
@@ -135,11 +136,12 @@ class Journal:
         first = self.last_seq + 1
         path = self._path(first)
         try:
+            failpoint.hit("journal.open")
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise errors.ResourceExhausted(f"cannot begin the journal's {path}: {error.strerror}") from error
         if self._fd >= 0:
-            os.fdatasync(self._fd)
+            _sync(self._fd)
             os.close(self._fd)
         self._fd = fd
         self._size = 0
@@ -157,6 +159,7 @@ class Journal:
     def _write(self, entry: dict[str, Any]) -> None:
         line = (json.dumps(entry, separators=(",", ":")) + "\n").encode()
         try:
+            failpoint.hit("journal.write")
             written = os.write(self._fd, line)
             if written != len(line):
                 raise OSError(28, "No space left on device")
@@ -281,7 +284,7 @@ class Journal:
             self._dirty.clear()
             fd = os.dup(self._fd)  # a new segment may begin meanwhile
             try:
-                await asyncio.to_thread(os.fdatasync, fd)
+                await asyncio.to_thread(_sync, fd)
             finally:
                 os.close(fd)
 
@@ -290,9 +293,14 @@ class Journal:
         self._closed = True
         self._grown.set()
         if self._fd >= 0:
-            os.fdatasync(self._fd)
+            _sync(self._fd)
             os.close(self._fd)
             self._fd = -1
+
+
+def _sync(fd: int) -> None:
+    failpoint.hit("journal.fsync")
+    os.fdatasync(fd)
 
 
 def _read_entries(path: Path) -> Iterator[dict[str, Any]]:

@@ -8,12 +8,13 @@ import os
 from pathlib import Path
 
 from wherry import errors
-from wherry.runtime import record
+from wherry.linux import failpoint, files
 from wherry.supervisor.core import Settings
 
 
 def take_lock(path: Path, directory: Path) -> int:
     """Return a descriptor that holds the lock of a directory. Raises FailedPrecondition when somebody else has it."""
+    failpoint.hit("lock.open")
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -38,7 +39,7 @@ def check_pair(settings: Settings) -> None:
     except FileNotFoundError:
         owner = ""
     if not owner:
-        record.write_bytes(mark, os.fsencode(state) + b"\n")
+        files.write_whole(mark, os.fsencode(state) + b"\n")
     elif owner != state:
         raise errors.FailedPrecondition(
             f"cannot use {settings.root_dir}: it belongs to the state directory {owner}, not to {state}; "

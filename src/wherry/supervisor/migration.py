@@ -20,13 +20,14 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 from wherry import errors
+from wherry.linux import failpoint
 from wherry.model import checkpoint as cp
 from wherry.model import ids
 from wherry.model import migration as mg
 from wherry.model.lifecycle import Change, State
 from wherry.runtime import checkpoint as disk
 from wherry.runtime.checkpoint import MOVING
-from wherry.supervisor import checkpoint, failpoint, health, kill, patience, transfer
+from wherry.supervisor import checkpoint, health, kill, patience, transfer
 from wherry.supervisor.core import Core
 from wherry.supervisor.live import LiveContainer
 from wherry.supervisor.peer import Peer

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from wherry import errors
-from wherry.linux import cgroup
+from wherry.linux import cgroup, failpoint
 from wherry.model import ids
 from wherry.model.lifecycle import Change, State
-from wherry.supervisor import failpoint
 from wherry.supervisor.core import Core
 from wherry.supervisor.live import LiveContainer
 

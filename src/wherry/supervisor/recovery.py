@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from wherry import errors
-from wherry.linux import proc
+from wherry.linux import failpoint, proc
 from wherry.model import ids
 from wherry.model import status as st
 from wherry.model.lifecycle import State
@@ -56,13 +56,16 @@ async def recover(core: Core) -> None:
     """
     try:
         found = await core.thread(_survey, core)
+        failpoint.hit("recover.surveyed")
         for live in found:
             core.containers[live.key] = live
         # Before anything is recovered: what recovery itself removes is being removed already.
         stale = await core.thread(_find_stale_checkpoints, core, found)
         slow = [task for task in await asyncio.gather(*(_recover(core, live) for live in found)) if task is not None]
+        failpoint.hit("recover.recovered")
         await core.thread(_sweep_storage, core, {live.key for live in found})
         await core.thread(core.checkpoints.sweep, stale)
+        failpoint.hit("recover.swept")
     finally:
         core.recovered.set()
     _logger.info("recovered %d containers", len(core.containers))

@@ -13,14 +13,14 @@ import time
 from pathlib import Path
 
 from wherry import errors
-from wherry.linux import cgroup
+from wherry.linux import cgroup, failpoint
 from wherry.model import ids
 from wherry.model import status as st
 from wherry.model.lifecycle import Change, State
 from wherry.model.request import RestartPolicy
 from wherry.oci import bundle
 from wherry.runtime.container import Record
-from wherry.supervisor import birth, deletion, failpoint, kill, restoration, storage
+from wherry.supervisor import birth, deletion, kill, restoration, storage
 from wherry.supervisor.core import Core
 from wherry.supervisor.live import LiveContainer, LiveProcess
 

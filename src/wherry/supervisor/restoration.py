@@ -13,6 +13,7 @@ from collections.abc import Awaitable
 from pathlib import Path
 
 from wherry import errors
+from wherry.linux import failpoint, files
 from wherry.model import frame, ids
 from wherry.model.checkpoint import CheckpointInfo
 from wherry.model.lifecycle import Change, State
@@ -20,7 +21,7 @@ from wherry.oci import bundle
 from wherry.runtime import checkpoint as disk
 from wherry.runtime import criu as criu_module
 from wherry.runtime import record, removal
-from wherry.supervisor import checkpoint, failpoint, patience, restart, storage, update
+from wherry.supervisor import checkpoint, patience, restart, storage, update
 from wherry.supervisor.core import Core
 from wherry.supervisor.live import LiveContainer, LiveProcess
 
@@ -74,7 +75,7 @@ async def find_fields(core: Core, live: LiveContainer, init: LiveProcess) -> dic
     if outside.network:
         first[disk.NETWORK] = frame.NETWORK_FD
     lines = [f"inherit-fd fd[{fd}]:{key}\n" for key, fd in first.items()]
-    record.write_bytes(directory / _CONFIG, "".join(lines).encode())
+    files.write_whole(directory / _CONFIG, "".join(lines).encode())
     disk.check_image(path)
     work = _work(core, live)
     removal.remove_tree(work)

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from wherry import errors
+from wherry.linux import failpoint
 from wherry.runtime import removal, spawn
 from wherry.supervisor.core import Core
 
@@ -26,12 +27,13 @@ async def copy_in(core: Core, source: Path, directory: Path) -> None:
 
     Raises DataLoss unless it has each of them, ResourceExhausted or Internal.
     """
+    await core.thread(put_back, directory)  # what a supervisor that died in here had kept aside
     names = sorted(path.name for path in directory.glob(_NAMES))
     for name in names:
         if not (source / name).is_dir() or (source / name).is_symlink():
             raise errors.DataLoss(f"the checkpoint has no layer {name}: {source / name} is no directory")
     new = directory / _NEW
-    await core.thread(removal.remove_tree, new)
+    failpoint.hit("layer.mkdir")
     new.mkdir(mode=0o700)
     await _copy([source / name for name in names], new)
     await core.thread(_swap, names, directory)
@@ -41,10 +43,9 @@ def _swap(names: list[str], directory: Path) -> None:
     old = directory / _OLD
     old.mkdir(mode=0o700, exist_ok=True)
     for name in names:
-        if (old / name).exists():  # what lies there now is of a try that failed
-            removal.remove_tree(directory / name)
-        else:
-            (directory / name).rename(old / name)
+        failpoint.hit("layer.aside")
+        (directory / name).rename(old / name)
+        failpoint.hit("layer.rename")
         (directory / _NEW / name).rename(directory / name)
     (directory / _NEW).rmdir()
 
@@ -54,6 +55,7 @@ def put_back(directory: Path) -> None:
     removal.remove_tree(directory / _NEW)
     for path in (directory / _OLD).glob(_NAMES):
         removal.remove_tree(directory / path.name)
+        failpoint.hit("layer.back")
         path.rename(directory / path.name)
     removal.remove_tree(directory / _OLD)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import wherry
 from wherry import errors
-from wherry.linux import cgroup
+from wherry.linux import cgroup, failpoint
 from wherry.model import ids
 from wherry.model import request as req
 from wherry.model import status as st
@@ -67,10 +67,15 @@ class Supervisor(MigrationCalls):
         Raises FailedPrecondition when another supervisor has the directories, or they do not belong together.
         """
         settings = self.core.settings
+        try:
+            failpoint.arm(failpoint.asked)
+        except ValueError as error:
+            raise errors.InvalidArgument(str(error)) from None
         for directory in (settings.state_dir, settings.root_dir):
             if not str(directory).isprintable():
                 raise errors.InvalidArgument(f"cannot use {str(directory)!r}: it has control characters")
         try:
+            failpoint.hit("state.mkdir")
             settings.state_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
             settings.root_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             # Whoever made them: a directory that others may search leads to setuid files in layers (CVE-2021-41103).

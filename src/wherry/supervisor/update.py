@@ -14,12 +14,12 @@ import time
 from typing import Any
 
 from wherry import errors
+from wherry.linux import failpoint
 from wherry.linux import limits as files
 from wherry.model import ids
 from wherry.model.lifecycle import ALIVE, State
 from wherry.model.request import Limits
 from wherry.oci import limits as rules
-from wherry.supervisor import failpoint
 from wherry.supervisor.core import Core
 from wherry.supervisor.live import LiveContainer
 
