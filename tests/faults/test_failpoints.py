@@ -48,7 +48,7 @@ def test_every_failpoint_is_in_one_list() -> None:
 def _make_junk(world: World) -> None:
     """Put something there that is no container, for the quarantine."""
     (world.state / "default").mkdir(mode=0o700, parents=True, exist_ok=True)
-    (world.state / "default" / "junk").write_text("junk")
+    (world.state / "default" / tour.JUNK).write_text("junk")
 
 
 async def _die(world: World, points: str, take: tour.Tour) -> bool:
@@ -100,3 +100,61 @@ async def test_a_daemon_killed_at_any_failpoint_loses_nothing(world: World, name
 async def test_a_daemon_killed_at_any_failpoint_of_checkpoints_loses_nothing(world: World, name: str) -> None:
     world.runtime = "runc"
     await _kill_at(world, name, tour.take_checkpoints)
+
+
+async def _disturb(world: World, points: str, take: tour.Tour) -> None:
+    """Take a tour that may fail in any of its steps, but ends; then everything holds, and the next tour succeeds."""
+    _make_junk(world)
+    world.start(failpoint=points)
+    assert world.daemon is not None
+    if world.daemon.poll() is None:
+        async with world.client() as client:
+            failures = await take(world, client)
+            assert all(str(error) for error in failures), failures
+            assert world.daemon.poll() is None, f"the daemon has ended\n{world.log()}"
+            if not world.is_surprised:  # else what is left by it is the next daemon's to put right
+                await tour.check(world, client)
+        world.kill(15)
+    else:
+        assert world.join() == 1, world.log()
+        assert "wherryd: " in world.log()
+    world.start()
+    async with world.client() as client:
+        await tour.check(world, client)
+        await world.remove_all()
+        assert await take(world, client) == [], world.log()
+        await tour.check(world, client)
+
+
+def _find_tour(world: World, name: str) -> tour.Tour:
+    if name not in CHECKPOINT:
+        return tour.take
+    world.runtime = "runc"
+    return tour.take_checkpoints
+
+
+@pytest.mark.parametrize("name", SHIM)
+@scenario
+async def test_shims_killed_at_any_failpoint_lose_nothing_and_harm_nobody(world: World, name: str) -> None:
+    await _disturb(world, f"{name}=kill", tour.take)
+
+
+@needs_criu
+@pytest.mark.parametrize("name", [name for name in (*DAEMON, *CHECKPOINT, *SHIM) if FILES.fullmatch(name)])
+@scenario
+async def test_a_file_operation_that_fails_is_told_and_leaves_nothing_half(world: World, name: str) -> None:
+    await _disturb(world, f"{BEFORE.get(name, '')}{name}=1*error(ENOSPC)", _find_tour(world, name))
+
+
+#: A surprise here keeps an end from being told before the next daemon: nobody can go on from there.
+ENDS = ("exec.exit-noticed", "exit.journaled", "exit.noticed", "exit.saved", "restart.recorded")
+
+
+@needs_criu
+@pytest.mark.parametrize(
+    "name", [name for name in (*DAEMON, *CHECKPOINT) if not FILES.fullmatch(name) and name not in ENDS]
+)
+@scenario
+async def test_a_surprise_at_any_step_ends_nothing_but_that_step(world: World, name: str) -> None:
+    world.is_surprised = True
+    await _disturb(world, f"{name}=1*panic", _find_tour(world, name))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -28,6 +29,8 @@ STATUSES = {("a", "e"): 3, ("b", "init"): 7, ("r", "init"): 5, ("x", "init"): 4,
 KILLED = 137
 #: States that last.
 STABLE = ("created", "running", "paused", "stopped")
+#: What is no container, and may stay where it cannot be moved.
+JUNK = "junk"
 #: Spare shims, each with the child that waits for a request.
 SPARES = 4
 
@@ -115,7 +118,7 @@ async def take_checkpoints(world: World, client: Client) -> list[errors.WherryEr
         lambda: service.restore(reference),
     )
     for name in ("c", "d"):
-        await steps.take(lambda name=name: service.delete(req.DeleteRequest(id=world.id(name), force=True)))
+        await steps.take(functools.partial(service.delete, req.DeleteRequest(id=world.id(name), force=True)))
     await steps.take(lambda: service.delete_checkpoint(reference))
     return [error for error in steps.failures if not isinstance(error, errors.NotFound)]
 
@@ -175,7 +178,7 @@ def find_orphans(world: World, infos: tuple[st.ContainerInfo, ...]) -> list[str]
     for place in ("/sys/fs/cgroup", *places):
         found += [f"{place}/{n}" for n in os.listdir(place) if n.startswith(f"wherry~{world.token}") and n not in alive]
     paths = [*world.state.glob("default/*"), *world.root.glob("containers/*/*")]
-    return found + [str(path) for path in paths if path.name not in known and path.name not in (".crun", ".runc")]
+    return found + [str(path) for path in paths if path.name not in known and path.name not in (".crun", ".runc", JUNK)]
 
 
 async def settle(world: World, client: Client) -> tuple[tuple[st.ContainerInfo, ...], list[st.Event]]:

@@ -125,7 +125,6 @@ class Container:
         self.id = container_id
         self.directory = directories.container(namespace, container_id)
         self.storage = directories.storage(namespace, container_id)
-        self._quarantine = directories.quarantine
         #: The directory is there, and this container's.
         self.is_made = False
 
@@ -197,10 +196,6 @@ class Container:
         for file in (path, *(rotated for _, rotated in log.list_rotated(path))):
             file.unlink(missing_ok=True)
 
-    def quarantine(self, path: Path) -> None:
-        """Move a file that cannot be understood out of the way."""
-        move_aside(path, self._quarantine)
-
 
 def move_aside(path: Path, quarantine: Path) -> Path:
     """Move `path` into the quarantine directory under a name that is free, and return where it is now."""
@@ -223,7 +218,7 @@ def discard(directory: Path) -> None:
             directory.rename(trash)
             break
         except FileNotFoundError:
-            return
+            break  # nothing was there, or an earlier try has failed behind this
         except OSError:  # an earlier one of the same name is still being removed
             number += 1
             trash = directory.with_name(f"{TRASH}{directory.name}.{number}")

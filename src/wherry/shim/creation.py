@@ -296,6 +296,7 @@ class Creation:
             "pid": str(pid),
             "fd_exit": str(self._exit_fd),
             "fd_control": str(self._control),
+            "fd_reply": str(self._reply_fd),
             "oom_path": oom_path,
             # What was killed before an exec was there is not its business; for init the cgroup is new.
             "oom_kills": str(0 if is_init else record.count_oom_kills(oom_path)),

@@ -63,7 +63,11 @@ def _keep(status: int, shared: creation.Shared) -> int:
     except BlockingIOError:
         return 1  # there is no process; that has been said
     try:
-        Shim(frame.parse_frame(job), shared).run()
+        fields = frame.parse_frame(job)
+        if status & 0x7F:  # killed when it had handed over, perhaps before it could say so
+            record.tell(int(fields["fd_reply"][0]), f"C {fields['pid'][0]}")
+            os.close(int(fields["fd_reply"][0]))
+        Shim(fields, shared).run()
     except BaseException as error:
         record.write_words(record.describe(error))
         raise

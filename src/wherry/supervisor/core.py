@@ -134,8 +134,11 @@ class Core:
         return await loop.run_in_executor(self._executor, lambda: function(*args, **kwargs))
 
     async def discard(self, directory: Path) -> None:
-        """Remove a directory tree, in a thread of its own: it may have a million files."""
-        await asyncio.get_running_loop().run_in_executor(self._remover, containers.discard, directory)
+        """Remove a directory tree, in a thread of its own: it may have a million files. Raises what `from_os` gives."""
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._remover, containers.discard, directory)
+        except OSError as error:
+            raise errors.from_os(f"remove {directory}", error) from error
 
     async def insist(self, action: Callable[[], None]) -> None:
         """Do what must be written down, again and again while the state directory is full: nothing may overtake it."""

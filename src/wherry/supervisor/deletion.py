@@ -163,8 +163,9 @@ async def finish_delete(core: Core, live: LiveContainer) -> None:
     failpoint.hit("delete.released")
     await core.discard(live.disk.storage)
     failpoint.hit("delete.storage")
-    if core.journal.find_told(live.saved.generation, "", 0) != "delete":
+    if not live.is_told_deleted and core.journal.find_told(live.saved.generation, "", 0) != "delete":
         await core.emit(live, "delete", process="")
+    live.is_told_deleted = True
     failpoint.hit("delete.journaled")
     await core.discard(live.disk.directory)
     for process in live.processes.values():

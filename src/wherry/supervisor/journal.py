@@ -71,8 +71,11 @@ class Journal:
 
     def open(self) -> None:
         """Read what is there and begin a new segment. A torn end is cut off; a foreign file is passed over."""
-        failpoint.hit("journal.mkdir")
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            failpoint.hit("journal.mkdir")
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise errors.from_os("open the journal", error) from error
         boot = proc.read_boot_id()
         boot_before = boot
         for path in sorted(self._directory.glob("*.jsonl")):
@@ -285,6 +288,10 @@ class Journal:
             fd = os.dup(self._fd)  # a new segment may begin meanwhile
             try:
                 await asyncio.to_thread(_sync, fd)
+            except OSError as error:
+                # The kernel may have dropped what it could not write (fsync(2)); what comes is to be kept all the same.
+                _logger.error("cannot sync the journal in %s: %s", self._directory, error.strerror)
+                self._dirty.set()
             finally:
                 os.close(fd)
 

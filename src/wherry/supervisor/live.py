@@ -135,6 +135,8 @@ class LiveContainer:
         self.is_released = False
         #: An unknown container that was started: its exit is still to be told, when it is removed.
         self.owes_exit = False
+        #: Its removal is told, and not yet done.
+        self.is_told_deleted = False
         #: Kills for want of memory in the present run; None while nobody looks for them.
         self.oom: oom.Watch | None = None
         #: What is known of its health; the status is the last that was told.

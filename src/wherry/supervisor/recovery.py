@@ -98,9 +98,16 @@ def _survey(core: Core) -> list[LiveContainer]:
                     continue
                 found.append(_load(core, namespace.name, path.name))
             elif not path.name.startswith("."):
-                _logger.warning("%s is no container; moved to quarantine", path)
-                containers.move_aside(path, core.directories.quarantine)
+                _move_aside(core, path)
     return found
+
+
+def _move_aside(core: Core, path: Path) -> None:
+    try:
+        containers.move_aside(path, core.directories.quarantine)
+        _logger.warning("%s is no container; moved to quarantine", path)
+    except OSError as error:  # it must not keep the containers from recovery
+        _logger.error("%s is no container, and cannot be moved to quarantine: %s", path, error)
 
 
 def _is_only_begun(directory: Path) -> bool:
@@ -128,7 +135,7 @@ def _load(core: Core, namespace: str, container_id: str) -> LiveContainer:
         live = LiveContainer(disk, Record(generation=generation, request=CreateRequest(id=container_id)))
         _make_unknown(core, live, error.message)
         if (disk.directory / "state.json").exists():
-            disk.quarantine(disk.directory / "state.json")
+            _move_aside(core, disk.directory / "state.json")
     live.made.set()
     return live
 

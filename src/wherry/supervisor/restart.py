@@ -193,7 +193,10 @@ async def _undo(core: Core, live: LiveContainer) -> None:
         await core.thread(kill.end_shim, init.disk)
         await core.thread(kill.kill_now, live, init)
         init.let_go()
-    await core.thread(storage.put_back, live.disk.storage)
+    try:
+        await core.thread(storage.put_back, live.disk.storage)
+    except OSError as error:
+        _logger.error("container %s: cannot put back its layer, which is kept for the next start: %s", live.id, error)
     show_last_run(live)
 
 

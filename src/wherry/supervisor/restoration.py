@@ -50,6 +50,7 @@ def _work(core: Core, live: LiveContainer) -> Path:
 
 async def fill(core: Core, live: LiveContainer) -> None:
     """Give a container that goes on from a checkpoint the content of the layer that was written down."""
+    await core.thread(storage.put_back, live.disk.storage)  # what an earlier try could not
     if not live.saved.checkpoint or not live.saved.layer:
         return
     layer = _locate(core, live) / disk.LAYER

@@ -27,7 +27,6 @@ async def copy_in(core: Core, source: Path, directory: Path) -> None:
 
     Raises DataLoss unless it has each of them, ResourceExhausted or Internal.
     """
-    await core.thread(put_back, directory)  # what a supervisor that died in here had kept aside
     names = sorted(path.name for path in directory.glob(_NAMES))
     for name in names:
         if not (source / name).is_dir() or (source / name).is_symlink():
