@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import wherry
-from tests.faults import test_migration, tour
+from tests.faults import invariants, test_migration, tour
 from tests.faults.world import World, scenario
 from wherry import errors
 
@@ -48,7 +48,7 @@ def test_every_failpoint_is_in_one_list() -> None:
 def _make_junk(world: World) -> None:
     """Put something there that is no container, for the quarantine."""
     (world.state / "default").mkdir(mode=0o700, parents=True, exist_ok=True)
-    (world.state / "default" / tour.JUNK).write_text("junk")
+    (world.state / "default" / invariants.JUNK).write_text("junk")
 
 
 async def _die(world: World, points: str, take: tour.Tour) -> bool:
