@@ -9,7 +9,7 @@ AT_ONCE := --numprocesses=$(shell echo $$((2 * $$(nproc)))) --dist=worksteal
 CODE := src tools tests $(wildcard bench examples)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench check format proto lock install clean
+.PHONY: help run test soak bench check format proto lock install clean
 
 help: ## show this
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -21,6 +21,10 @@ run: $(VENV)/stamp ## set up what is missing, then show what Wherry does (root, 
 test: $(VENV)/stamp ## set up what is missing, then run every test; ARGS="-k journal" is passed to pytest
 	@tools/host.sh tests
 	@$(BIN)/python -m pytest $(AT_ONCE) $(ARGS)
+
+soak: $(VENV)/stamp ## random operations and random kills for MINUTES (3), checked against a model (root)
+	@tools/host.sh tests
+	@$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),3) $(ARGS)
 
 bench: $(VENV)/stamp ## measure beside containerd, conmon and the bare runtimes (root); ARGS="--quick lifecycle"
 	@tools/host.sh tests

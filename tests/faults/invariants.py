@@ -51,11 +51,12 @@ def _check_process(
     name = info.id.removeprefix(f"{world.token}-")
     told = [event for event in events if event.generation == info.generation and event.process == process.id]
     restarts = [e.seq for e in events if e.generation == info.generation and e.type in ("restart", "restore")]
-    exits = [e for e in told if e.type == "exit" and e.seq > max(restarts, default=0)]
+    since = max(restarts, default=0) if process.id == "init" else 0  # an exec is of one run, init of all
+    exits = [event for event in told if event.type == "exit" and event.seq > since]
     if process.state == "stopped":
         assert process.exit is not None, info
-        assert [event.status for event in exits] == [process.exit.status], (info, events)
-        assert process.exit.status in allowed(name, process.id), (info, events)
+        assert [event.status for event in exits] == [process.exit.status], (process, info, events)
+        assert process.exit.status in allowed(name, process.id), (process, info, events)
     else:
         assert exits == [], (info, events)
         assert is_alive(process.pid), info

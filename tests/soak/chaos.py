@@ -1,0 +1,74 @@
+"""Kills what may be killed: the daemon, its zygote, shims, and clients of the command line."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+from collections import Counter
+from collections.abc import Callable
+
+from tests.faults.world import World, children, name_of
+from tests.soak.worker import Worker
+
+
+class Chaos:
+    """Does something bad from time to time; `killed` counts it."""
+
+    def __init__(self, world: World, workers: list[Worker], seed: str) -> None:
+        self._world = world
+        self._workers = workers
+        self._random = random.Random(f"{seed}/chaos")
+        self.killed: Counter[str] = Counter()
+        self.spares_daemon = False
+
+    async def rage(self, is_over: Callable[[], bool]) -> None:
+        """Go on until it is over; then the daemon runs."""
+        while not is_over():
+            await asyncio.sleep(self._random.uniform(0.1, 1.5))
+            kind = self._random.choice(("daemon", "shim", "shim", "zygote", "client", "client"))
+            if kind == "daemon" and self.spares_daemon:
+                continue
+            await getattr(self, f"_kill_{kind}")()
+
+    async def _kill_daemon(self) -> None:
+        self._world.kill()
+        self.killed["daemon"] += 1
+        await asyncio.sleep(self._random.choice((0.0, 0.0, 0.5, 2.0)))
+        await asyncio.to_thread(self._world.start)
+
+    async def _kill_zygote(self) -> None:
+        for pid in children(self._world.pid):
+            if name_of(pid).startswith("wherry-zygote"):
+                self._kill(pid, "zygote")
+
+    async def _kill_shim(self) -> None:
+        worker = self._random.choice(self._workers)
+        if not worker.known:
+            return
+        known = worker.known[self._random.choice(sorted(worker.known))]
+        with contextlib.suppress(OSError, ValueError):
+            pid = self._world.shim_pid(known.name)
+            if name_of(pid).startswith("wherry-shim"):
+                known.is_harmed = True
+                self._kill(pid, "shim")
+
+    async def _kill_client(self) -> None:
+        """Kill a command in the middle of its work; what it had run goes on, or goes with it."""
+        words = self._random.choice((("events",), ("stats",), ("ps", "-a"), ("run", "--rm", "host", "--", "true")))
+        devnull = asyncio.subprocess.DEVNULL
+        client = await asyncio.create_subprocess_exec(
+            *self._world.cli_argv(*words), env=self._world.environment, stdin=devnull, stdout=devnull, stderr=devnull
+        )
+        await asyncio.sleep(self._random.uniform(0.0, 0.6))
+        with contextlib.suppress(ProcessLookupError):
+            client.kill()
+            self.killed["client"] += 1
+        await client.wait()
+
+    def _kill(self, pid: int, what: str) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+            self.killed[what] += 1
