@@ -188,13 +188,14 @@ class Version:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RuntimeInfo:
-    """An OCI runtime on this host: `problem` is "" when a container was run with it."""
+    """An OCI runtime on this host: `problem` is "" when a container was run with it; `warning` is of its version."""
 
     name: str
     path: str
     version: str = ""
     problem: str = ""
     default: bool = False
+    warning: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

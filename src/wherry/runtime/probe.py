@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import shutil
 import tempfile
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 from wherry import errors
 from wherry.linux import cgroup
+from wherry.model import floors
 from wherry.model import status as st
 from wherry.runtime import driver, record, spawn
 
@@ -24,13 +26,9 @@ async def find(wanted: str, scratch: Path) -> tuple[st.RuntimeInfo, ...]:
     found = list(await asyncio.gather(*(probe(name, scratch) for name in names)))
     for index, item in enumerate(found):
         if not item.problem or wanted:
-            found[index] = _as_default(item)
+            found[index] = dataclasses.replace(item, default=True)
             break
     return tuple(found)
-
-
-def _as_default(item: st.RuntimeInfo) -> st.RuntimeInfo:
-    return st.RuntimeInfo(name=item.name, path=item.path, version=item.version, problem=item.problem, default=True)
 
 
 async def probe(name: str, scratch: Path) -> st.RuntimeInfo:
@@ -39,11 +37,12 @@ async def probe(name: str, scratch: Path) -> st.RuntimeInfo:
     if path is None:
         return st.RuntimeInfo(name=name, path="", problem="not found on PATH")
     try:
-        version = (await spawn.run([path, "--version"], timeout=TIMEOUT)).output.splitlines()[:1]
+        version = "".join((await spawn.run([path, "--version"], timeout=TIMEOUT)).output.splitlines()[:1])
         problem = await _try(path, scratch)
     except errors.WherryError as error:
         return st.RuntimeInfo(name=name, path=path, problem=error.message)
-    return st.RuntimeInfo(name=name, path=path, version="".join(version), problem=problem)
+    warning = floors.find_warning(version)
+    return st.RuntimeInfo(name=name, path=path, version=version, problem=problem, warning=warning)
 
 
 async def _try(path: str, scratch: Path) -> str:

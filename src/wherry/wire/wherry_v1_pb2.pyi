@@ -564,18 +564,20 @@ class Version(_message.Message):
     def __init__(self, version: _Optional[str] = ..., api: _Optional[str] = ..., python: _Optional[str] = ...) -> None: ...
 
 class RuntimeInfo(_message.Message):
-    __slots__ = ("name", "path", "version", "problem", "default")
+    __slots__ = ("name", "path", "version", "problem", "default", "warning")
     NAME_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     PROBLEM_FIELD_NUMBER: _ClassVar[int]
     DEFAULT_FIELD_NUMBER: _ClassVar[int]
+    WARNING_FIELD_NUMBER: _ClassVar[int]
     name: str
     path: str
     version: str
     problem: str
     default: bool
-    def __init__(self, name: _Optional[str] = ..., path: _Optional[str] = ..., version: _Optional[str] = ..., problem: _Optional[str] = ..., default: _Optional[bool] = ...) -> None: ...
+    warning: str
+    def __init__(self, name: _Optional[str] = ..., path: _Optional[str] = ..., version: _Optional[str] = ..., problem: _Optional[str] = ..., default: _Optional[bool] = ..., warning: _Optional[str] = ...) -> None: ...
 
 class Info(_message.Message):
     __slots__ = ("version", "pid", "state_dir", "root_dir", "cgroup_mode", "kernel", "recovering", "containers", "running", "last_seq", "zygote_pid", "runtimes")

@@ -36,6 +36,9 @@ async def info(args: argparse.Namespace, settings: Settings) -> int:
         print(f"{name.replace('_', ' ').ljust(width)}  {table.clean(shown)}")
     print()
     table.print_table(("RUNTIME", "VERSION", "PATH", "WORKS"), [_runtime_row(runtime) for runtime in found.runtimes])
+    for runtime in found.runtimes:
+        if runtime.warning:
+            print(f"warning: {table.clean(runtime.warning)}")
     return 0
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from wherry.cli.doctor import cgroups, finding
 from wherry.cli.doctor.finding import FAIL, OK, WARN, Finding, Places
+from wherry.model import floors
 
 KNOWN = ("crun", "runc")
 #: What the probe container sees of this host, read-only: enough to run `true`.
@@ -23,6 +24,7 @@ def check(places: Places) -> Iterator[Finding]:
     found = [check_one(name, places) for name in KNOWN]
     working = [each.name.removeprefix("runtime ") for each in found if each.status == OK]
     yield from found
+    yield from filter(None, map(check_version, KNOWN))
     if working:
         yield Finding("runtimes", OK, f"{' and '.join(working)} can be used")
     elif os.geteuid() != 0:
@@ -45,6 +47,14 @@ def check_one(name: str, places: Places) -> Finding:
         return Finding(title, OK, f"{version} at {path} runs a container")
     detail = f"{version} at {path} cannot run a container: {outcome.words or f'status {outcome.status}'}"
     return Finding(title, WARN, detail, _advise(name, places))
+
+
+def check_version(name: str) -> Finding | None:
+    """Return a warning about a runtime whose version has a public hole."""
+    path = shutil.which(name)
+    version = finding.try_program([path, "--version"]).words.split(" / ")[0] if path else ""
+    warning = floors.find_warning(version)
+    return Finding(f"version of {name}", WARN, warning, f"a newer {name}") if warning else None
 
 
 def _advise(name: str, places: Places) -> str:
