@@ -32,6 +32,10 @@ async def check(world: World, client: Client, allowed: Allowed) -> tuple[tuple[s
     Returns containers and events, at rest.
     """
     infos, events = await settle(world, client)
+    for _ in range(100):  # one may have ended by itself just now
+        if all(is_alive(p.pid) for info in infos for p in info.processes if p.state != "stopped"):
+            break
+        infos, events = await settle(world, client)
     for info in infos:
         assert info.problem == "", info
         for process in info.processes:

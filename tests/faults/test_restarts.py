@@ -157,3 +157,25 @@ async def test_a_daemon_killed_in_a_restart_by_hand_leaves_it_to_the_next(world:
 
 def _has(world: World, name: str, text: bytes) -> bool:
     return text in next(world.root.glob(f"containers/default/{world.id(name)}/init.log")).read_bytes()
+
+
+@pytest.mark.parametrize("point", ["shim.begun", "shim.mounted", "shim.created", "shim.ready"])
+@scenario
+async def test_a_start_that_failed_does_not_hide_how_it_had_ended(world: World, point: str) -> None:
+    world.start()
+    async with world.client() as client:
+        await client.service.run(world.request("a", "sh", "-c", "exit 3"))
+        await client.service.wait(world.process_ref("a"))
+    world.kill()
+    world.start(failpoint=point)
+    async with world.client() as client:
+        with pytest.raises(errors.WherryError):
+            await client.service.start(world.ref("a"))
+    world.restart()
+    async with world.client() as client:
+        info = await client.service.get(world.ref("a"))
+        assert info.state == "stopped"
+        assert info.exit is not None
+        assert info.exit.status == 3
+        assert info.processes[0].exit == info.exit
+        assert await client.service.wait(world.process_ref("a")) == info.exit

@@ -23,6 +23,7 @@ class Chaos:
         self._random = random.Random(f"{seed}/chaos")
         self.killed: Counter[str] = Counter()
         self.spares_daemon = False
+        self._count = 0
 
     async def rage(self, is_over: Callable[[], bool]) -> None:
         """Go on until it is over; then the daemon runs."""
@@ -57,7 +58,9 @@ class Chaos:
 
     async def _kill_client(self) -> None:
         """Kill a command in the middle of its work; what it had run goes on, or goes with it."""
-        words = self._random.choice((("events",), ("stats",), ("ps", "-a"), ("run", "--rm", "host", "--", "true")))
+        self._count += 1
+        run = ("run", "--rm", "--name", self._world.id(f"cli{self._count}"), "host", "--", "true")
+        words = self._random.choice((("events",), ("stats",), ("ps", "-a"), run))
         devnull = asyncio.subprocess.DEVNULL
         client = await asyncio.create_subprocess_exec(
             *self._world.cli_argv(*words), env=self._world.environment, stdin=devnull, stdout=devnull, stderr=devnull

@@ -14,7 +14,7 @@ NEW = "1.3.6 1.3.7 1.4.3 1.5.0 1.6.0-rc.1 2.0"
     "line",
     [
         *(f"runc version {number}" for number in OLD.split()),
-        *(f"crun version {n}" for n in ("1.8.1", "1.27", "1.27.1")),
+        *(f"crun version {n}" for n in ("1.8.1", "1.27")),
     ],
 )
 def test_one_with_a_public_hole_is_warned_of(line: str) -> None:

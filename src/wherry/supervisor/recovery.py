@@ -328,7 +328,9 @@ async def _recover_init(core: Core, live: LiveContainer, init: LiveProcess) -> N
 async def _settle_stopped(core: Core, live: LiveContainer, init: LiveProcess) -> None:
     record = init.opened().exit_record()
     init.opened().close()
-    if live.state is not State.STOPPED:
+    if live.state is State.STOPPED:
+        record = live.saved.last_exit or record  # what lies there may be of a run that could not be made
+    else:
         live.save(state=State.STOPPING.value)
         await restart.conclude(core, live, record or st.ExitRecord(status=255, reason="unknown"))
     init.state = State.STOPPED
