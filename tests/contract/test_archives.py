@@ -151,3 +151,9 @@ def test_an_export_of_nothing_leaves_no_file(box: Box, tmp_path: Path) -> None:
     with pytest.raises(errors.NotFound, match="no checkpoint 'noon'"):
         container.export_checkpoint("noon", tmp_path / "file")
     assert os.listdir(tmp_path) == []
+
+
+def test_a_file_that_cannot_be_read_is_named_and_not_taken_for_a_cancellation(client: Sync) -> None:
+    with pytest.raises(errors.WherryError, match="Input/output error"):
+        client.import_checkpoint("/proc/self/mem", id="moved")
+    assert client.checkpoints() == ()
