@@ -31,6 +31,10 @@ _OPTIONS = (
     ("grpc.max_receive_message_length", methods.MAX_REQUEST),
     ("grpc.max_send_message_length", methods.MAX_ANSWER),
     ("grpc.so_reuseport", 0),
+    # Of one connection: what is more waits at its client, and nobody else does.
+    ("grpc.max_concurrent_streams", 1000),
+    # Two minutes unless told otherwise, in which a connection that says nothing holds a descriptor.
+    ("grpc.server_handshake_timeout_ms", 10_000),
 )
 #: A network loses peers without a word, and brings strangers.
 _TCP_OPTIONS = (
@@ -42,9 +46,6 @@ _TCP_OPTIONS = (
     ("grpc.http2.max_pings_without_data", 0),
     # Clients ask as often (client/remote.py). gRPC's own limit is five minutes, and then it closes the connection.
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
-    ("grpc.max_concurrent_streams", 1000),
-    # Two minutes unless told otherwise, in which a connection that says nothing holds a descriptor.
-    ("grpc.server_handshake_timeout_ms", 10_000),
     ("grpc.max_allowed_incoming_connections", 1000),
 )
 
