@@ -81,6 +81,13 @@ def test_a_container_ends_at_its_time_to_live(box: Box) -> None:
     assert [event.reason for event in box.read_events(container, "exit")] == ["ttl"]
 
 
+def test_a_month_is_a_time_to_live_too(box: Box) -> None:
+    # More milliseconds than epoll_wait(2) takes at a time: its shim once died of that, and the container with it.
+    container = box.run("sh", "-c", "sleep 0.5; exit 7", ttl=3e6)
+    assert container.exec("true", timeout=3e6).wait(10).status == 0
+    assert container.wait(10).status == 7
+
+
 def test_the_time_to_live_begins_with_the_start(box: Box) -> None:
     container = box.create("sleep", "60", ttl=0.3)
     with pytest.raises(errors.DeadlineExceeded):

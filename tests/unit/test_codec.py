@@ -15,6 +15,7 @@ from tests.support import values
 from wherry.model import codec
 from wherry.model import request as req
 from wherry.model import status as st
+from wherry.wire import wherry_v1_pb2 as pb
 
 _JSON = some.recursive(
     some.none() | some.booleans() | some.integers() | some.floats() | some.text(max_size=8),
@@ -83,3 +84,23 @@ def test_defaults_take_no_room_on_disk() -> None:
 def test_an_integer_that_no_float_holds_is_a_value_error() -> None:
     with pytest.raises(ValueError, match="timeout"):
         codec.from_plain(req.StopRequest, {"id": "a", "timeout": 10**400})
+
+
+def test_what_no_message_can_hold_is_no_value() -> None:
+    numbers = {True: set(), False: set()}  # type: dict[bool, set[str]]
+    for message in pb.DESCRIPTOR.message_types_by_name.values():
+        for field in message.fields:
+            if field.cpp_type in (field.CPPTYPE_INT32, field.CPPTYPE_INT64):
+                numbers[field.cpp_type == field.CPPTYPE_INT32].add(field.name)
+    assert numbers[True] == codec.SMALL
+    assert not codec.SMALL & numbers[False]
+    wrong: list[dict[str, Any]] = [
+        {"status": 2**31},
+        {"status": 0, "exited_at_ns": 2**63},
+        {"status": 0, "reason": "\ud800"},
+    ]
+    for data in wrong:
+        with pytest.raises(ValueError, match="expected that|no Unicode|not Unicode"):
+            codec.from_plain(st.ExitRecord, data)
+    with pytest.raises(ValueError, match="labels: it is not Unicode text"):
+        codec.from_plain(req.CreateRequest, {"labels": {"\udcff": ""}})

@@ -87,8 +87,10 @@ def to_labels(texts: tuple[str, ...]) -> dict[str, str]:
 def from_labels(labels: Any) -> list[str]:
     """Return labels as the texts that a client of v0 gave, or NAME=VALUE."""
     try:
-        return [str(text) for text in json.loads(labels[LABELS])]
-    except (KeyError, ValueError, TypeError):
+        found = [str(text) for text in json.loads(labels[LABELS])]
+        "".join(found).encode()  # an escaped half of a surrogate pair is no text
+        return found
+    except (KeyError, ValueError, TypeError, RecursionError):
         return [f"{name}={value}" for name, value in labels.items()]
 
 

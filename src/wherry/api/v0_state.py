@@ -46,7 +46,7 @@ def container(live: LiveContainer, pids: Iterable[int]) -> pb.Container:
     shown = [item for item in live.processes.values() if item.pid and not item.is_check]
     processes = [item for item in shown if item.state in ALIVE and live.state in ALIVE]
     # In the order of their creation, also when they were found in a directory after a restart.
-    processes.sort(key=lambda item: (item.id != ids.INIT, int(item.extra.get("created_at_ns", 0))))
+    processes.sort(key=lambda item: (item.id != ids.INIT, item.created_at_ns))
     found = _container(live.info(), _STATUS.get(live.state, "running"))
     found.processes.extend(process(item.id, item.spec, item.pid) for item in processes)
     found.pids.extend(pids)

@@ -124,7 +124,8 @@ def parse_retries(text: str) -> int:
 
 def parse_factor(text: str) -> float:
     """Return how many times longer than the last each wait is."""
-    if _NUMBER.fullmatch(text.strip()) is None:
+    text = text.strip()  # float() strips less
+    if _NUMBER.fullmatch(text) is None:
         raise _refuse("read factor", text, "a number such as 1.5 or 2 is expected")
     factor = float(text)
     if not 1 <= factor <= LARGEST_FACTOR:
@@ -154,7 +155,8 @@ def parse_pids(text: str) -> int:
 
 def parse_cpus(text: str) -> float:
     """Return a number of processors; 0.5 is half of one."""
-    if _NUMBER.fullmatch(text.strip()) is None:
+    text = text.strip()
+    if _NUMBER.fullmatch(text) is None:
         raise _refuse("read number of processors", text, "a number such as 0.5 or 2 is expected")
     cpus = float(text)
     if not 0.01 <= cpus <= LARGEST_CPUS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import re
 import tomllib
@@ -147,7 +148,7 @@ def load(arguments: Sequence[str] | None = None) -> Config:
 def parse_endpoint(text: str) -> tuple[str, int]:
     """Return host and port of HOST:PORT; no host is this machine's own. Raises InvalidArgument."""
     host, colon, port = text.rpartition(":")
-    if not colon or not (port.isascii() and port.isdecimal()) or not 0 < int(port) < 65536:
+    if not colon or not (port.isascii() and port.isdecimal() and len(port) < 6) or not 0 < int(port) < 65536:
         raise errors.InvalidArgument(f"metrics-address: {text!r} is not HOST:PORT")
     return host.strip("[]") or "127.0.0.1", int(port)
 
@@ -168,13 +169,31 @@ def read_file(path: Path) -> dict[str, Any]:
 
 def _check(where: str, key: Key, value: Any) -> Any:
     if key.kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        value = float(value) if abs(value) < 2**64 else math.inf
     if not isinstance(value, key.kind) or isinstance(value, bool):
-        raise errors.InvalidArgument(f"{where}: {value!r} is not of type {key.kind.__name__}")
+        raise errors.InvalidArgument(f"{where}: {_show(value)} is not of type {key.kind.__name__}")
+    if isinstance(value, str) and ("\0" in value or not _is_unicode(value)):
+        raise errors.InvalidArgument(f"{where}: {value!r} is not text, or has a NUL")
     if key.choices and value not in key.choices:
         raise errors.InvalidArgument(f"{where}: {value!r} is none of {', '.join(key.choices)}")
     if value == "" and key.default:
         raise errors.InvalidArgument(f"{where}: it is empty")
     if isinstance(value, int | float) and not key.low <= value <= 1e9:
-        raise errors.InvalidArgument(f"{where}: {value} is not between {key.low:g} and 1000000000")
+        raise errors.InvalidArgument(f"{where}: {_show(value)} is not between {key.low:g} and 1000000000")
     return value
+
+
+def _is_unicode(text: str) -> bool:
+    # Paths get into messages, which hold nothing else.
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _show(value: Any) -> str:
+    try:
+        return repr(value)
+    except ValueError:  # Python writes no number of more than 4300 digits, and TOML has hexadecimal ones
+        return "a huge number"

@@ -11,6 +11,12 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+#: Fields of 32 bits on the wire, whatever class they are of; all other whole numbers have 64.
+SMALL = frozenset(
+    {"containers", "exit_status", "failures", "height", "log_max_files", "major", "max_retries", "minor", "parent"}
+    | {"pid", "pre_copy", "restarts", "retries", "running", "signal", "status", "threads", "width", "zygote_pid"}
+)
+
 
 def to_plain(value: Any) -> Any:
     """Return a model value as dicts, lists and scalars that `json` writes; fields at their default are left out."""
@@ -84,6 +90,7 @@ def _read(hint: Any, value: Any, where: str) -> Any:
     if origin is Mapping:
         if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
             raise ValueError(f"{where}: an object of strings was expected")
+        _check(str, "".join((*value, *value.values())), where)
         return dict(value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         try:
@@ -92,4 +99,18 @@ def _read(hint: Any, value: Any, where: str) -> Any:
             raise ValueError(f"{where}: a number was expected that a float holds") from None
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
         raise ValueError(f"{where}: {hint.__name__} was expected")
+    _check(hint, value, where)
     return value
+
+
+def _check(hint: Any, value: Any, where: str) -> None:
+    """Raise ValueError for what could not be sent on: one such value would keep clients from a whole list."""
+    if hint is int:
+        bits = 32 if where.rpartition(".")[2] in SMALL else 64
+        if not -(1 << bits - 1) <= value < 1 << bits - 1:
+            raise ValueError(f"{where}: a number was expected that {bits} bits hold")
+    elif hint is str and not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise ValueError(f"{where}: it is not Unicode text") from None

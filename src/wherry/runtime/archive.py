@@ -66,8 +66,8 @@ _TYPES = frozenset(
 )
 #: Memory for one archive, as a power of two of bytes; what is written here needs 2 MiB.
 _LIMITS: dict[int, int] = {zstd.DecompressionParameter.window_log_max: 24}
-#: What the libraries raise for bytes that are not what they should be.
-_DAMAGE = (tarfile.TarError, zstd.ZstdError, EOFError, ValueError, OverflowError, LookupError)
+#: What the libraries raise for bytes that are not what they should be; tarfile calls itself for each extended header.
+_DAMAGE = (tarfile.TarError, zstd.ZstdError, EOFError, ValueError, OverflowError, LookupError, RecursionError)
 
 
 def _damaged(why: object) -> errors.DataLoss:

@@ -31,7 +31,10 @@ def parse_time(time: bytes) -> int:
     """Return an RFC 3339 time with nine digits of fraction as Unix nanoseconds."""
     text = time.decode("ascii")
     seconds = datetime.strptime(text[:19], "%Y-%m-%dT%H:%M:%S").replace(tzinfo=UTC)
-    return int(seconds.timestamp()) * 1_000_000_000 + int(text[20:29])
+    found = int(seconds.timestamp()) * 1_000_000_000 + int(text[20:29])
+    if not 0 <= found < 2**63:
+        raise ValueError(f"no time that a log can have: {text!r}")
+    return found
 
 
 def format_time(time_ns: int) -> bytes:

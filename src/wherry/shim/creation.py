@@ -28,6 +28,8 @@ FAILED = 1
 NO_REQUEST = 3
 #: The exit FIFO's write end, the reply pipe's write end.
 FDS_PER_REQUEST = 2
+#: At most so many seconds at a time: epoll_wait(2) takes milliseconds as an int, less than 25 days.
+LONGEST_WAIT = 86400.0
 #: Above any descriptor; close_range(2) makes the distance cost nothing.
 MAX_FD = 1 << 20
 #: Bytes of the number in which the zygote is told which shim has taken a request.
@@ -263,7 +265,7 @@ class Creation:
             if left <= 0 and not is_late:
                 is_late = True
                 record.kill_group(self._runtime)
-            for fd, _ in self._shared.epoll.poll(-1.0 if is_late else left):
+            for fd, _ in self._shared.epoll.poll(-1.0 if is_late else min(left, LONGEST_WAIT)):
                 if fd != self._wake.fd:
                     self._streams.handle(fd)
             self._wake.drain()

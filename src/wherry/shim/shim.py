@@ -111,7 +111,7 @@ class Shim:
     def _turn(self) -> None:
         timeout = -1.0
         if self._deadline:
-            timeout = max(0.0, self._deadline - time.monotonic())
+            timeout = min(max(0.0, self._deadline - time.monotonic()), creation.LONGEST_WAIT)
         for fd, _ in self._epoll.poll(timeout):
             self._dispatch(fd)
         if self._phase in ("draining", "lingering"):
@@ -173,7 +173,7 @@ class Shim:
                 self._streams.end_input()
             elif line.startswith(b"1 "):
                 self._read_resize(line)
-            elif line.startswith(b"2 ") and line[2:-2].isdigit():
+            elif line.startswith(b"2 ") and line[2:-2].isdigit() and len(line) < 32:
                 self._limit(int(line[2:-2]) / 1000)
 
     def _read_resize(self, line: bytes) -> None:

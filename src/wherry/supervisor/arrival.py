@@ -65,10 +65,15 @@ class Ledger:
     def load(self, token: str) -> Entry | None:
         """Return an entry, None for one that is not there. Raises DataLoss for one that cannot be understood."""
         try:
-            return codec.from_plain(Entry, record.read_json(self._directory / token))
+            entry = codec.from_plain(Entry, record.read_json(self._directory / token))
+            if entry.token != token:
+                raise ValueError(f"it is that of {entry.token[:80]!r}")
+            ids.check("container id", entry.id)
+            ids.check_namespace(entry.namespace)
+            return entry
         except FileNotFoundError:
             return None
-        except ValueError as error:  # no answer is better than a wrong one
+        except (ValueError, errors.InvalidArgument) as error:  # no answer is better than a wrong one
             raise errors.DataLoss(f"cannot read migration {token}: {error}") from error
 
     def list(self) -> list[Entry]:

@@ -248,6 +248,8 @@ class Journal:
             grown = self._grown
             events = await self._read_after(position)
             for event in events:
+                if event.seq <= position:  # of a segment that somebody has mixed up: never one twice
+                    continue
                 yield event
                 position = event.seq
                 if not follow and position >= stop:

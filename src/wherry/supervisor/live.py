@@ -70,6 +70,12 @@ class LiveProcess:
         return extra if isinstance(extra, dict) else {}
 
     @property
+    def created_at_ns(self) -> int:
+        """When it was asked for; 0 if that is not known."""
+        found = self.extra.get("created_at_ns")
+        return found if isinstance(found, int) and 0 <= found < 2**63 else 0
+
+    @property
     def stdio(self) -> req.Stdio:
         """How the process's streams are carried."""
         if self._stdio is None or self._stdio[0] is not self.spec:
@@ -103,19 +109,25 @@ class LiveProcess:
 
     def info(self, log_path: str) -> st.ProcessInfo:
         """Return what is known of the process."""
-        user = self.spec.get("user") or {}
+        args, user = self.spec.get("args"), self.spec.get("user")
+        user = user if isinstance(user, dict) else {}
         return st.ProcessInfo(
             id=self.id,
             state=self.state.value,
             pid=self.pid if self.state in ALIVE else 0,
-            args=tuple(str(arg) for arg in self.spec.get("args") or ()),
-            user=f"{user.get('uid', 0)}:{user.get('gid', 0)}",
+            # A bundle's may be no Unicode text, a foreign file's anything: what is shown must fit a message.
+            args=tuple(map(_show, args)) if isinstance(args, list) else (),
+            user=_show(f"{user.get('uid', 0)}:{user.get('gid', 0)}"),
             terminal=bool(self.spec.get("terminal")),
-            created_at_ns=int(self.extra.get("created_at_ns", 0)),
+            created_at_ns=self.created_at_ns,
             started_at_ns=self.started_at_ns,
             exit=self.exit,
             log_path=log_path if self.stdio.mode == "managed" else "",
         )
+
+
+def _show(value: object) -> str:
+    return str(value).encode("utf-8", "replace").decode()
 
 
 class LiveContainer:

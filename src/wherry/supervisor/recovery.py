@@ -244,7 +244,7 @@ def _load_process(live: LiveContainer, process_id: str) -> None:
     process = LiveProcess(process_id, disk.spec, State.CREATING)
     process.disk = disk
     process.pid = disk.pid
-    process.started_at_ns = int(process.extra.get("created_at_ns", 0)) if process_id != ids.INIT else 0
+    process.started_at_ns = process.created_at_ns if process_id != ids.INIT else 0
     live.processes[process_id] = process
 
 
@@ -262,7 +262,7 @@ async def _wait_made(core: Core, process: LiveProcess) -> bool:
 
 
 async def _recover_exec(core: Core, live: LiveContainer, process: LiveProcess) -> None:
-    made_ns = int(process.extra.get("created_at_ns", 0))
+    made_ns = process.created_at_ns
     record = process.opened().exit_record()
     told = core.journal.find_told(live.saved.generation, process.id, made_ns)
     if told is None and core.journal.is_forgotten(made_ns):

@@ -73,7 +73,7 @@ def _extend(target: Any, items: typing.Sequence[Any]) -> None:
 
 def from_message(cls: type[T], message: Any) -> T:
     """Return the `cls` of a message. A field with presence that is not set takes the default of the model."""
-    zeros, maps, readers = _reading(typing.cast("Any", cls))
+    zeros, maps, parts, readers = _reading(typing.cast("Any", cls))
     values = dict(zeros)
     for name in maps:
         values[name] = {}  # nobody else's
@@ -81,6 +81,9 @@ def from_message(cls: type[T], message: Any) -> T:
         name = field.name
         if name in readers:
             values[name] = readers[name](item)
+    for name in parts:
+        if name not in values:  # an unset message is an empty one
+            values[name] = readers[name](getattr(message, name))
     is_list = cls.__name__.startswith("List")  # for which "" is every namespace
     if values.get("namespace") == "" and cls.__name__.endswith(("Request", "Ref")) and not is_list:
         del values["namespace"]  # proto3 has no other way to leave it to us
@@ -100,15 +103,19 @@ def _writing(cls: Any) -> tuple[tuple[str, Any], ...]:
 
 
 @functools.cache
-def _reading(cls: Any) -> tuple[dict[str, Any], list[str], dict[str, Callable[[Any], Any]]]:
-    """Return what the fields of `cls` are that a message cannot leave unset, its maps, and how to read what is set."""
+def _reading(cls: Any) -> tuple[dict[str, Any], list[str], list[str], dict[str, Callable[[Any], Any]]]:
+    """Return what the fields of `cls` are that a message cannot leave unset, its maps, and how to read what is set.
+
+    Behind the maps come the messages that the model cannot do without.
+    """
     fields: Mapping[str, Any] = message_of(cls).DESCRIPTOR.fields_by_name
     hints = codec.hints_of(cls)
     zeros: dict[str, Any] = {}
     maps = []
+    parts = []
     readers: dict[str, Callable[[Any], Any]] = {}
-    for name in (field.name for field in dataclasses.fields(cls)):
-        hint: Any = hints[name]
+    for field in dataclasses.fields(cls):
+        name, hint = field.name, typing.cast("Any", hints[field.name])
         origin = typing.get_origin(hint)
         if origin is tuple:
             part: Any = typing.get_args(hint)[0]
@@ -119,11 +126,13 @@ def _reading(cls: Any) -> tuple[dict[str, Any], list[str], dict[str, Callable[[A
             readers[name] = dict
         elif dataclasses.is_dataclass(hint):
             readers[name] = functools.partial(from_message, typing.cast("Any", hint))
+            if field.default is dataclasses.MISSING:
+                parts.append(name)
         else:
             readers[name] = _same
             if not fields[name].has_presence:
                 zeros[name] = fields[name].default_value
-    return zeros, maps, readers
+    return zeros, maps, parts, readers
 
 
 def _read_items(part: Any, items: typing.Iterable[Any]) -> tuple[Any, ...]:
