@@ -6,10 +6,11 @@ BIN := $(VENV)/bin
 PROTO := src/wherry/wire/wherry_v1.proto src/wherry/wire/health_v1.proto src/wherry/wire/v0.proto
 # The tests wait more than they compute; each worker has daemons of its own.
 AT_ONCE := --numprocesses=$(shell echo $$((2 * $$(nproc)))) --dist=worksteal
-CODE := src tools tests $(wildcard bench examples)
+CODE := src tools tests $(wildcard bench examples fuzz)
+SECONDS := 60
 
 .DEFAULT_GOAL := help
-.PHONY: help run test soak bench check format proto lock install clean
+.PHONY: help run test soak bench fuzz check format proto lock install clean
 
 help: ## show this
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -29,6 +30,10 @@ soak: $(VENV)/stamp ## random operations and random kills for MINUTES (3), check
 bench: $(VENV)/stamp ## measure beside containerd, conmon and the bare runtimes (root); ARGS="--quick lifecycle"
 	@tools/host.sh tests
 	@$(BIN)/python -m bench $(ARGS)
+
+fuzz: $(VENV)/stamp ## fuzz the readers of everything that comes from outside; SECONDS=60 for each, ARGS="journal"
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r fuzz/requirements.lock
+	@PYTHONPATH=src $(BIN)/python -m fuzz --seconds $(SECONDS) $(ARGS)
 
 check: $(VENV)/stamp ## ruff, mypy, import-linter
 	$(BIN)/ruff check $(CODE)
@@ -50,7 +55,7 @@ install: $(VENV)/stamp ## set up the virtual environment and nothing else
 
 clean: ## remove everything that make made
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* htmlcov
-	find src tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests tools fuzz -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Made anew when what is installed may have changed; the editable install follows the sources by itself.
 $(VENV)/stamp: requirements.lock pyproject.toml
