@@ -172,8 +172,8 @@ def _check(where: str, key: Key, value: Any) -> Any:
         value = float(value) if abs(value) < 2**64 else math.inf
     if not isinstance(value, key.kind) or isinstance(value, bool):
         raise errors.InvalidArgument(f"{where}: {_show(value)} is not of type {key.kind.__name__}")
-    if isinstance(value, str) and ("\0" in value or not _is_unicode(value)):
-        raise errors.InvalidArgument(f"{where}: {value!r} is not text, or has a NUL")
+    if isinstance(value, str) and "\0" in value:
+        raise errors.InvalidArgument(f"{where}: {value!r} has a NUL")
     if key.choices and value not in key.choices:
         raise errors.InvalidArgument(f"{where}: {value!r} is none of {', '.join(key.choices)}")
     if value == "" and key.default:
@@ -181,15 +181,6 @@ def _check(where: str, key: Key, value: Any) -> Any:
     if isinstance(value, int | float) and not key.low <= value <= 1e9:
         raise errors.InvalidArgument(f"{where}: {_show(value)} is not between {key.low:g} and 1000000000")
     return value
-
-
-def _is_unicode(text: str) -> bool:
-    # Paths get into messages, which hold nothing else.
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _show(value: Any) -> str:
