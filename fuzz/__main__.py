@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import logging
 import os
 import re
 import shutil
@@ -53,6 +54,7 @@ def write_seeds(targets: dict[str, Target]) -> None:
 def work(name: str, arguments: list[str]) -> None:
     """Be the process that fuzzes: does not return."""
     atheris: Any = importlib.import_module("atheris")  # only those who fuzz have it
+    logging.getLogger("wherry").setLevel(logging.CRITICAL)
     with atheris.instrument_imports(include=["wherry"]):
         target = load()[name]
     atheris.Setup([sys.argv[0], *arguments], target.run)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,7 +25,6 @@ from wherry.supervisor.live import LiveContainer, LiveProcess
 from wherry.wire import convert
 
 _TOKEN = "0123456789abcdef"
-logging.getLogger("wherry").setLevel(logging.CRITICAL)
 
 
 def _json(value: Any) -> bytes:
