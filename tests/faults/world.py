@@ -271,7 +271,8 @@ class World:
     def leftovers(self) -> list[str]:
         """Return every mount, cgroup and directory that containers of this world have left."""
         mounts = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if f"{self.base}/" in line]
-        mounts = [line for line in mounts if f" {self.root} " not in line]  # a test's own disk
+        own = (f" {self.root} ", f" {self.state} ")  # a test's own disk
+        mounts = [line for line in mounts if not any(path in line for path in own)]
         cgroups = [str(path) for path in Path("/sys/fs/cgroup").glob(f"*/wherry~{self.token}*")]
         cgroups += [str(path) for path in Path("/sys/fs/cgroup").glob(f"wherry~{self.token}*")]
         files = [str(path) for path in self.state.glob("default/*")]
@@ -331,8 +332,8 @@ class World:
         for path in Path("/sys/fs/cgroup").glob(f"*/wherry~{self.token}*"):
             with contextlib.suppress(OSError):
                 path.rmdir()
-        if os.path.ismount(self.root):
-            subprocess.run(["umount", "-l", str(self.root)])
+        for disk in filter(os.path.ismount, (self.root, self.state)):
+            subprocess.run(["umount", "-l", str(disk)])
         shutil.rmtree(self.base, ignore_errors=True)
 
 

@@ -30,8 +30,14 @@ class _Json(logging.Formatter):
         return json.dumps(entry)
 
 
+def _is_told(record: logging.LogRecord) -> bool:
+    """Tell whether a record of gRPC is to be logged: a client that leaves amid a message to it is no error of ours."""
+    return not record.getMessage().startswith("ExecuteBatchError raised in core by servicer method")
+
+
 def set_up(level: str, form: str) -> None:
     """Log from `level` on, in the form `text` or `json`."""
     handler = logging.StreamHandler()
     handler.setFormatter(_Json() if form == "json" else _Text())
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_is_told)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

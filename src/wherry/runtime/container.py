@@ -34,7 +34,8 @@ class Record:
     """The durable state of one container.
 
     `generation` tells this container from an earlier one of the same id. `goal` is `created` or `running`: what is to
-    be finished when the daemon dies half-way. `stop_deadline_ns`: when a stop under way becomes SIGKILL, Unix time.
+    be finished when the daemon dies half-way. `stop_deadline_ns`: when a stop under way becomes SIGKILL, Unix time,
+    at most `stop_timeout` seconds from now (-1: nobody wrote that down).
     `private_pid`: its processes end with `init` (pid_namespaces(7)). `mounts` are those of the root filesystem, as the
     zygote gets them. `is_plain`: a runtime keeps nothing of it but a directory below its --root and cgroups. `limits`
     are what updates have changed since the creation.
@@ -64,6 +65,7 @@ class Record:
     created_at_ns: int = 0
     started_at_ns: int = 0
     stop_deadline_ns: int = 0
+    stop_timeout: float = -1.0
     mounts: tuple[str, ...] = ()
     is_plain: bool = False
     limits: Limits = Limits()

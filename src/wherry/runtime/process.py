@@ -61,6 +61,7 @@ class Process:
             process._open()
         except OSError as error:
             process.close()
+            record.check_passing(error)
             raise errors.DataLoss(f"cannot load {directory}: {error.filename}: {error.strerror}") from error
         return process
 
@@ -109,7 +110,10 @@ class Process:
         return None if status is None else min(max(status, 0), 255) if status >= 0 else 255
 
     def exit_record(self) -> st.ExitRecord | None:
-        """Return how the process ended, None when it has not or nobody could write it down."""
+        """Return how the process ended, None when it has not or nobody could write it down.
+
+        Raises ResourceExhausted when it cannot be read just now.
+        """
         try:
             found = codec.from_plain(st.ExitRecord, record.read_json(self.directory / "exit.json"))
             if not 0 <= found.status <= 255:

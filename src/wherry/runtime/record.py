@@ -21,13 +21,17 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_bytes(path: Path) -> bytes:
-    """Return the content of a regular file. Raises FileNotFoundError, or DataLoss for what cannot be ours."""
+    """Return the content of a regular file.
+
+    Raises FileNotFoundError, DataLoss for what cannot be ours, ResourceExhausted for what passes and is no fault of it.
+    """
     # Non-blocking and no link: a FIFO or a link put in its place must not hold or mislead us.
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
         raise
     except OSError as error:
+        check_passing(error)
         raise errors.DataLoss(f"cannot read {path}: {error.strerror}") from error
     status = os.fstat(fd)
     if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
@@ -35,6 +39,13 @@ def read_bytes(path: Path) -> bytes:
         raise errors.DataLoss(f"cannot read {path}: not a regular file of at most {MAX_BYTES} bytes")
     with open(fd, "rb") as file:
         return file.read()
+
+
+def check_passing(error: OSError) -> None:
+    """Raise ResourceExhausted for a want of descriptors or memory, which is no fault of the file."""
+    found = errors.from_os("read what was written down", error)
+    if isinstance(found, errors.ResourceExhausted):
+        raise found from error
 
 
 def read_json(path: Path) -> dict[str, Any]:

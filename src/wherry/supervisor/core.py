@@ -8,7 +8,7 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +35,8 @@ T = TypeVar("T")
 
 #: Seconds between tries to write an event to a full disk.
 FULL_DISK_RETRY = 1.0
+#: Seconds until what could not be read for want of descriptors or memory is read again.
+SHORTAGE_RETRY = 0.1
 #: Archives that are read or written at once.
 MAX_TRANSFERS = 64
 
@@ -150,6 +152,15 @@ class Core:
                 await asyncio.sleep(FULL_DISK_RETRY)
             else:
                 return
+
+    async def reread(self, read: Callable[[], Awaitable[T]]) -> T:
+        """Read what is on disk, again and again while descriptors or memory are short: that says nothing about it."""
+        while True:
+            try:
+                return await read()
+            except errors.ResourceExhausted as error:
+                _logger.error("%s; trying again", error.message)
+                await asyncio.sleep(SHORTAGE_RETRY)
 
     async def find_criu(self) -> Criu:
         """Return the criu to use, looked for until one that works is found. Raises FailedPrecondition, NotFound."""

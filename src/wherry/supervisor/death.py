@@ -109,10 +109,10 @@ async def _tell_exit(core: Core, live: LiveContainer, process: LiveProcess, reco
 
 async def _conclude(core: Core, live: LiveContainer, process: LiveProcess) -> st.ExitRecord:
     """Return how a process without a shim has ended, ending it if need be, and have that on disk."""
-    record = process.opened().exit_record()
+    record = await core.reread(process.read_exit)
     if record is None:
         _logger.warning("container %s: the shim of process %s was killed; ending the process", live.id, process.id)
-        await core.thread(kill.kill_now, live, process)
+        await core.reread(lambda: core.thread(kill.kill_now, live, process))
         record = st.ExitRecord(
             status=kill.SHIM_LOST, signal=signal.SIGKILL, exited_at_ns=time.time_ns(), reason="shim-lost"
         )

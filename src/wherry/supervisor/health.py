@@ -168,7 +168,7 @@ async def on_end(core: Core, live: LiveContainer, process: LiveProcess) -> None:
     watch = live.checks
     if core.is_closing and watch is not None:
         return  # the next supervisor undoes it
-    record = process.opened().exit_record()
+    record = await core.reread(process.read_exit)
     output = await core.thread(_read_output, live.disk.log_path(process.id))
     if watch is not None and (record is None or record.reason == "timeout"):
         await core.thread(_kill_session, live, watch.session)

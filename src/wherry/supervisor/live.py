@@ -92,6 +92,10 @@ class LiveProcess:
             raise errors.FailedPrecondition(f"cannot use process {self.id}: it is {self.state.value}")
         return self.disk
 
+    async def read_exit(self) -> st.ExitRecord | None:
+        """Return how the process ended, as its directory has it. Raises ResourceExhausted: to be asked again."""
+        return self.opened().exit_record()
+
     def let_go(self) -> None:
         """Watch it no more, and close its FIFOs; the process itself is not touched."""
         if self.disk is not None and self.disk.exit_fd >= 0:

@@ -36,7 +36,7 @@ from wherry.supervisor import (
     stop,
     update,
 )
-from wherry.supervisor.core import Core
+from wherry.supervisor.core import SHORTAGE_RETRY, Core
 from wherry.supervisor.live import LiveContainer, LiveProcess
 
 _logger = logging.getLogger(__name__)
@@ -55,8 +55,7 @@ async def recover(core: Core) -> None:
     What a shim is still making is left to a task of its own: a runtime that hangs must not hold everybody up.
     """
     try:
-        found = await core.thread(_survey, core)
-        failpoint.hit("recover.surveyed")
+        found = await core.reread(lambda: _find(core))
         for live in found:
             core.containers[live.key] = live
         # Before anything is recovered: what recovery itself removes is being removed already.
@@ -78,6 +77,15 @@ async def recover(core: Core) -> None:
     core.journal.generations.clear()
     core.journal.ooms.clear()
     core.journal.healths.clear()
+
+
+async def _find(core: Core) -> list[LiveContainer]:
+    try:
+        found = await core.thread(_survey, core)
+        failpoint.hit("recover.surveyed")
+    except OSError as error:
+        raise errors.from_os("survey the state directory", error) from error
+    return found
 
 
 def _survey(core: Core) -> list[LiveContainer]:
@@ -129,22 +137,38 @@ def _is_id(name: str, reserved: frozenset[str] = frozenset()) -> bool:
 def _load(core: Core, namespace: str, container_id: str) -> LiveContainer:
     disk = Container(core.directories, namespace, container_id)
     try:
-        live = LiveContainer(disk, disk.load())
+        live = LiveContainer(disk, _load_patiently(disk))
     except errors.WherryError as error:
         generation = core.journal.generations.get((namespace, container_id), 0)
         live = LiveContainer(disk, Record(generation=generation, request=CreateRequest(id=container_id)))
         _make_unknown(core, live, error.message)
-        if (disk.directory / "state.json").exists():
+        # What could not even be opened may be sound: the next supervisor tries again.
+        if isinstance(error, errors.DataLoss) and (disk.directory / "state.json").exists():
             _move_aside(core, disk.directory / "state.json")
     live.made.set()
     return live
+
+
+def _load_patiently(disk: Container) -> Record:
+    """Load a container, again and again for a while if descriptors or memory are short. Blocks, bounded."""
+    give_up = time.monotonic() + DEADLINE
+    while True:
+        try:
+            return disk.load()
+        except errors.ResourceExhausted as error:
+            if time.monotonic() > give_up:
+                raise
+            _logger.error("container %s: %s; trying again", disk.id, error.message)
+            time.sleep(SHORTAGE_RETRY)
 
 
 def _make_unknown(core: Core, live: LiveContainer, problem: str) -> None:
     """Show a container as `unknown`; its state.json is left as it is, for whoever looks into it."""
     _logger.error("container %s: %s", live.id, problem)
     told = core.journal.find_told(live.saved.generation, ids.INIT, 0)
-    live.owes_exit = told in ("start", "oom", "pause", "resume")
+    # One that was made and never started has a process, too.
+    was_made = told is None and core.journal.find_told(live.saved.generation, "", 0) == "create"
+    live.owes_exit = was_made or told in ("start", "oom", "pause", "resume")
     live.problem = problem
     live.saved = Record(
         generation=live.saved.generation,
@@ -165,7 +189,7 @@ async def _recover(core: Core, live: LiveContainer) -> asyncio.Task[None] | None
         await core.thread(health.undo_left, live)
         made = (live.disk.process_directory(ids.INIT) / "control").exists()
         if made and live.state in (State.CREATING, State.RESTARTING):
-            _load_process(live, ids.INIT)
+            await _load_process(core, live, ids.INIT)
             if live.process(ids.INIT).opened().is_shim_alive():
                 live.made.clear()
                 return core.tasks.start(_recover_slowly(core, live), f"recover {live.id}")
@@ -203,14 +227,14 @@ async def _recover_known(core: Core, live: LiveContainer) -> None:
     if live.state is State.STOPPED and not live.disk.process_directory(ids.INIT).exists():
         restart.show_last_run(live)
         return
-    _load_process(live, ids.INIT)
+    await _load_process(core, live, ids.INIT)
     await _recover_init(core, live, live.process(ids.INIT))
 
 
 async def _recover_execs(core: Core, live: LiveContainer) -> None:
     for process_id in live.disk.process_ids():
         if process_id != ids.INIT:
-            _load_process(live, process_id)
+            await _load_process(core, live, process_id)
     for process in live.execs:
         await _recover_exec(core, live, process)
 
@@ -236,14 +260,25 @@ def _is_last_run(live: LiveContainer, init: LiveProcess) -> bool:
     return record is not None and last is not None and record.exited_at_ns == last.exited_at_ns
 
 
-def _load_process(live: LiveContainer, process_id: str) -> None:
+async def _load_process(core: Core, live: LiveContainer, process_id: str) -> None:
+    async def load() -> None:
+        _load_process_now(live, process_id)
+
+    await core.reread(load)
+
+
+def _load_process_now(live: LiveContainer, process_id: str) -> None:
     if process_id != ids.INIT and not (live.disk.process_directory(process_id) / "control").exists():
         live.disk.remove_process(process_id)  # an exec that was only begun
         return
     disk = live.disk.load_process(process_id)
     process = LiveProcess(process_id, disk.spec, State.CREATING)
+    try:
+        process.pid = disk.pid
+    except errors.ResourceExhausted:
+        disk.close()
+        raise
     process.disk = disk
-    process.pid = disk.pid
     process.started_at_ns = process.created_at_ns if process_id != ids.INIT else 0
     live.processes[process_id] = process
 
@@ -263,7 +298,7 @@ async def _wait_made(core: Core, process: LiveProcess) -> bool:
 
 async def _recover_exec(core: Core, live: LiveContainer, process: LiveProcess) -> None:
     made_ns = process.created_at_ns
-    record = process.opened().exit_record()
+    record = await core.reread(process.read_exit)
     told = core.journal.find_told(live.saved.generation, process.id, made_ns)
     if told is None and core.journal.is_forgotten(made_ns):
         told = "exit" if record is not None and core.journal.is_forgotten(record.exited_at_ns) else "start"
@@ -326,7 +361,7 @@ async def _recover_init(core: Core, live: LiveContainer, init: LiveProcess) -> N
 
 
 async def _settle_stopped(core: Core, live: LiveContainer, init: LiveProcess) -> None:
-    record = init.opened().exit_record()
+    record = await core.reread(init.read_exit)
     init.opened().close()
     if live.state is State.STOPPED:
         record = live.saved.last_exit or record  # what lies there may be of a run that could not be made

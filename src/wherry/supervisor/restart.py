@@ -96,7 +96,9 @@ def schedule(core: Core, live: LiveContainer) -> None:
     if live.state is not State.RESTARTING or core.is_closing:
         return
     cancel(live)
-    left = max(0.0, (live.saved.restart_at_ns - time.time_ns()) / 1e9)
+    # Never longer than the policy says: the clock may have been set back since that was written down.
+    longest = find_delay(live.saved.request.restart, max(0, live.saved.attempts - 1), 1.0)
+    left = min(longest, max(0.0, (live.saved.restart_at_ns - time.time_ns()) / 1e9))
     loop = asyncio.get_running_loop()
     live.timer = loop.call_later(left, lambda: core.tasks.start(_start_again(core, live), f"restart {live.id}"))
 

@@ -53,6 +53,8 @@ async def stop_and_start(core: Core, live: LiveContainer, timeout: float) -> Non
 async def go_on(core: Core, live: LiveContainer) -> None:
     """Finish a stop that a dead supervisor was at."""
     left = max(0.0, (live.saved.stop_deadline_ns - time.time_ns()) / 1e9)
+    if live.saved.stop_timeout >= 0:  # the clock may have been set back since
+        left = min(left, live.saved.stop_timeout)
     if live.saved.wants_restart:
         await _stop_run(core, live, left, wants_restart=True)
     else:
@@ -67,7 +69,8 @@ async def _stop_run(core: Core, live: LiveContainer, timeout: float, *, wants_re
         was = live.state
         if not init.settled.is_set():
             deadline = time.time_ns() + int(timeout * 1e9)
-            live.change(Change.STOP, stop_deadline_ns=deadline, by_hand=not wants_restart, wants_restart=wants_restart)
+            fields = {"stop_deadline_ns": deadline, "stop_timeout": float(timeout)}
+            live.change(Change.STOP, by_hand=not wants_restart, wants_restart=wants_restart, **fields)
             init.state = State.STOPPING
     if was in (State.RUNNING, State.PAUSED, State.STOPPING):
         await _ask_to_end(core, live, init, timeout)
