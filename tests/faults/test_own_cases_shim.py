@@ -142,7 +142,7 @@ async def test_ten_stopped_shims_of_fifty_hold_up_nobody_and_fill_no_memory(worl
 
 @scenario
 async def test_a_wedged_shim_does_not_keep_the_next_daemon_from_answering(world: World) -> None:
-    world.start("--start-timeout", "30")
+    world.start("--start-timeout", "8")
     slow = world.base / "slow"
     slow.write_text(f'#!/bin/sh\ncase " $* " in *" run "*) touch {world.base}/at-it; sleep 60;; esac\nexec crun "$@"\n')
     slow.chmod(0o755)
@@ -156,7 +156,7 @@ async def test_a_wedged_shim_does_not_keep_the_next_daemon_from_answering(world:
             os.kill(pid, signal.SIGSTOP)
         world.kill()
         await making
-    world.start("--start-timeout", "30")
+    world.start("--start-timeout", "8")
     async with world.client() as client:
         # The order is what counts: both still stand still when all of this has been answered.
         states = {info.id: info.state for info in await client.containers()}
