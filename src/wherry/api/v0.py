@@ -149,7 +149,7 @@ class Api:
 
     async def _load_config(self, path: str) -> dict[str, Any]:
         file = str(Path(path) / "config.json")
-        if not path.startswith("/"):
+        if not path.startswith("/") or "\0" in path:
             raise errors.InvalidArgument(f"bundle path {path[:100]!r} is not valid: it is not an absolute path")
         try:
             return await self._core.thread(bundle.load_config, Path(file))

@@ -14,6 +14,8 @@ MAX_STRING = 128 * 1024
 MAX_STRINGS = 2 * 1024 * 1024
 #: PATH_MAX of the kernel (linux/limits.h), its NUL included.
 MAX_PATH = 4096
+#: NAME_MAX of the kernel (linux/limits.h): one part of a path.
+MAX_NAME = 255
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -53,6 +55,8 @@ def check_path(what: str, value: str) -> str:
         raise errors.InvalidArgument(f"{what} {shorten(value)} is not valid: it is not an absolute path")
     if ".." in value.split("/"):
         raise errors.InvalidArgument(f"{what} {shorten(value)} is not valid: it contains '..'")
+    if any(len(part.encode()) > MAX_NAME for part in value.split("/")):
+        raise errors.InvalidArgument(f"{what} {shorten(value)} is not valid: a name of more than {MAX_NAME} bytes")
     return "/" + posixpath.normpath(value).lstrip("/")
 
 

@@ -49,6 +49,8 @@ _logger = logging.getLogger(__name__)
 
 #: Seconds for changes of state under way to be finished when the supervisor closes.
 CLOSE_TIMEOUT = 10.0
+#: No log is that long, and pread(2) takes no offset whose sum with a size passes 63 bits.
+MAX_OFFSET = 2**62
 
 
 class Supervisor(MigrationCalls):
@@ -351,7 +353,7 @@ class Supervisor(MigrationCalls):
         await live.made.wait()
         process = live.process(request.process or ids.INIT)
         _check_managed(live, process)
-        if request.offset < -1:
+        if not -1 <= request.offset < MAX_OFFSET:
             raise errors.InvalidArgument(f"cannot attach to container {live.id}: offset {request.offset}")
         attachment = follow.open_attachment(live, process, request.offset)
         with live.reading():
