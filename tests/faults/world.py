@@ -357,15 +357,15 @@ def check_journal(events: Sequence[st.Event]) -> None:
     order = {"create": 0, "start": 1, "oom": 2, "exit": 3, "delete": 4}
     told: dict[tuple[int, str, int], list[str]] = defaultdict(list)
     ends: dict[int, int] = {}
-    running: set[int] = set()
+    restarting: set[int] = set()
     runs: dict[int, int] = defaultdict(int)
     kills: dict[tuple[int, int], int] = defaultdict(int)
     for event in events:
         if event.type == "restart":
-            story = [each for each in events if each.generation == event.generation]
-            # One whose process could not be made has no end; the next restart is told after it all the same.
-            assert event.generation not in running, f"only what has ended is started again: {story}"
+            # Only what has ended is started again; or what was to be, and could not.
+            assert event.generation in ends or event.generation in restarting, event
             ends.pop(event.generation, None)
+            restarting.add(event.generation)
             runs[event.generation] += 1
             continue
         if event.type == "restore":  # also of a container that is deleted: of a new generation, then
@@ -381,13 +381,12 @@ def check_journal(events: Sequence[st.Event]) -> None:
                 continue
         if event.type not in ("pause", "resume", "update", "health", "checkpoint", "migrate"):  # as often as one likes
             told[event.generation, event.process, runs[event.generation]].append(event.type)
+        if event.type == "start" and event.process == "init":
+            restarting.discard(event.generation)
         if event.type == "exit" and event.process == "init":
             ends[event.generation] = event.seq
-            running.discard(event.generation)
         elif event.type in ("exit", "start"):
             assert event.generation not in ends, f"after the exit of init: {event}"
-            if event.process == "init":
-                running.add(event.generation)
     for key, types in told.items():
         assert len(set(types)) == len(types), (key, types)
         assert sorted(types, key=order.__getitem__) == types, (key, types)
