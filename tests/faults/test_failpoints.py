@@ -69,17 +69,22 @@ async def _die(world: World, points: str, take: tour.Tour) -> bool:
     return status == -9
 
 
+async def _check_next(world: World, take: tour.Tour) -> None:
+    """Start the next daemon: everything holds, and the whole tour succeeds once more."""
+    world.start()
+    async with world.client() as client:
+        await tour.check(world, client)
+        await world.remove_all()
+        assert await take(world, client) == [], world.log()
+        await tour.check(world, client)
+
+
 async def _kill_at(world: World, name: str, take: tour.Tour) -> None:
     for number in itertools.count() if HITS > 1 else range(HITS):
         _make_junk(world)
         has_died = await _die(world, f"{BEFORE.get(name, '')}{name}={number}*off->kill", take)
         assert has_died or number, f"{name} was not reached"
-        world.start()
-        async with world.client() as client:
-            await tour.check(world, client)
-            await world.remove_all()
-            assert await take(world, client) == [], world.log()
-            await tour.check(world, client)
+        await _check_next(world, take)
         world.kill(15)
         if not has_died:
             return
@@ -117,12 +122,7 @@ async def _disturb(world: World, points: str, take: tour.Tour) -> None:
     else:
         assert world.join() == 1, world.log()
         assert "wherryd: " in world.log()
-    world.start()
-    async with world.client() as client:
-        await tour.check(world, client)
-        await world.remove_all()
-        assert await take(world, client) == [], world.log()
-        await tour.check(world, client)
+    await _check_next(world, take)
 
 
 def _find_tour(world: World, name: str) -> tour.Tour:
