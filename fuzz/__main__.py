@@ -57,6 +57,7 @@ def work(name: str, arguments: list[str]) -> None:
     logging.getLogger("wherry").setLevel(logging.CRITICAL)
     with atheris.instrument_imports(include=["wherry"]):
         target = load()[name]
+    logging.disable()  # of damaged files, thousands of times
     atheris.Setup([sys.argv[0], *arguments], target.run)
     atheris.Fuzz()
 

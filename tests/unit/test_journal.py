@@ -355,7 +355,7 @@ def test_the_events_are_whole(tmp_path: Path) -> None:
         return await anext(aiter(book.subscribe(0, follow=False)))
 
     with opened(tmp_path) as book:
-        labels = {"a": "ÿ\n\0"}
+        labels = {"a": "\u2028\n\0"}
         event = book.append("exit", namespace="n", container="c", generation=7, process="x", status=3, labels=labels)
         book._recent.clear()
         assert asyncio.run(first(book)) == event
