@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -67,3 +69,11 @@ def test_an_event_passes_the_filters_made_of_itself_and_no_other(event: st.Event
     own = [f"type={event.type}", f"namespace={event.namespace}", f"container={event.container}"]
     assert filters.parse(own)(event)
     assert not filters.parse([*own, f"process={event.process}x"])(event)
+
+
+def test_every_type_that_is_emitted_can_be_asked_for() -> None:
+    source = Path(st.__file__).parents[1] / "supervisor"
+    emitted = re.compile(r'emit\(\s*live,\s*"(\w+)"')
+    told = {word for path in source.glob("*.py") for word in emitted.findall(path.read_text())}
+    assert "migrate" in told
+    assert told <= set(st.EVENT_TYPES)

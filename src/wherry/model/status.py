@@ -147,8 +147,8 @@ class Output:
 
 
 EVENT_TYPES = (
-    *("create", "restore", "start", "pause", "resume", "update", "checkpoint", "health", "oom", "exit", "restart"),
-    "delete",
+    *("create", "restore", "start", "pause", "resume", "update", "checkpoint", "migrate", "health", "oom", "exit"),
+    *("restart", "delete"),
 )
 
 
