@@ -69,14 +69,14 @@ def _parse(term: str) -> Term:
     argument = argument[:-1] or _DEFAULTS.get(word, "")
     try:
         _check(word, argument)
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, TypeError):
         raise ValueError(f"{VARIABLE}: {term!r} has an argument that {word} cannot take") from None
     return int(count) if count else _EVER, word, argument
 
 
 def _check(word: str, argument: str) -> None:
     if word == "error":
-        getattr(errno, argument)
+        int(getattr(errno, argument))  # there is more in that module than numbers
     elif word in _RANGES and not 0 <= float(argument) <= _RANGES[word]:
         raise ValueError
 
