@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -151,3 +152,15 @@ def test_the_network_is_the_one_asked_for(box: Box, network: str, names: set[str
     lines = box.output_of("cat", "/proc/net/dev", network=network).splitlines()[2:]
     assert {line.partition(":")[0].strip() for line in lines} <= names | {"bonding_masters"}
     assert lines
+
+
+def test_a_process_that_got_into_the_cgroup_behind_the_end_does_not_keep_a_container_from_deletion(box: Box) -> None:
+    container = box.run("sleep", "60")
+    with subprocess.Popen(["sleep", "60"]) as late:
+        try:
+            for directory in Path("/sys/fs/cgroup").glob(f"*/{container.info().cgroup.strip('/')}"):
+                (directory / "cgroup.procs").write_text(str(late.pid))
+            container.delete(force=True)
+            assert late.wait(10) == -9
+        finally:
+            late.kill()

@@ -40,10 +40,18 @@ def _remove_kept(driver: Driver | None, live: LiveContainer) -> None:
     if driver is not None:
         driver.forget(live.id)
     if live.saved.cgroup:
-        try:
-            cgroup.remove(live.saved.cgroup)
-        except OSError as error:
-            raise errors.Internal(f"cannot remove cgroup {live.saved.cgroup}: {error.strerror}") from error
+        _remove_cgroup(live.saved.cgroup)
+
+
+def _remove_cgroup(path: str) -> None:
+    try:
+        return cgroup.remove(path)
+    except OSError:
+        pass  # an exec whose maker was killed has got into it behind the end of init
+    try:
+        cgroup.clear(path)
+    except OSError as error:
+        raise errors.Internal(f"cannot remove cgroup {path}: {error.strerror}") from error
 
 
 async def undo(core: Core, live: LiveContainer) -> None:
