@@ -26,6 +26,11 @@ LIES: dict[str, tuple[str, type[errors.WherryError], str]] = {
         errors.RuntimeFailed,
         "status 4",
     ),
+    "floods its errors and dies": (
+        "head -c 1048576 /dev/zero | tr '\\0' x >&2; kill -ABRT $$",
+        errors.RuntimeFailed,
+        "signal 6",
+    ),
     "prints what is no text": ("printf '\\377\\376\\000\\033[31m\\n'; exit 5", errors.RuntimeFailed, "status 5"),
     "makes no pid": ("exit 0", errors.RuntimeFailed, "made no process"),
     "makes an absurd pid": ("echo moon > $PIDFILE; exit 0", errors.RuntimeFailed, "made no process"),
