@@ -134,17 +134,27 @@ def _size(path: Path) -> int:
 async def test_ten_thousand_sizes_of_a_terminal_end_in_the_last_and_fill_nothing(world: World) -> None:
     async with wherry.supervise(state_dir=world.state, root_dir=world.root, runtime=world.runtime) as client:
         stdio = req.Stdio(terminal=True, stdin_open=True)
-        await client.service.run(world.request("a", "sh", stdio=stdio))
+        info = await client.service.run(world.request("a", "sh", stdio=stdio))
         shim = world.shim_pid("a")
         before = read_rss(shim)
         for number in range(10_000):
             await _resize(client, world, number % 200 + 1, number % 100 + 1)
         await _resize(client, world, 77, 33)
         assert read_rss(shim) - before < 2 * MIB
-        async with client.container(world.id("a")).attach() as attachment:
-            await attachment.write(b"stty size; exit 6\n")
-            assert (await client.service.wait(world.process_ref("a"))).status == 6
-        assert b"33 77" in await client.container(world.id("a")).output()
+        terminal = f"/proc/{info.pid}/fd/0"
+        await eventually_async("the size is the last", lambda: _size(terminal) == (33, 77))
+        await client.service.kill(req.KillRequest(id=info.id, signal=9))
+        record = await client.service.wait(world.process_ref("a"))
+        assert (record.status, record.reason) == (137, "")
+
+
+def _size(terminal: str) -> tuple[int, int]:
+    """Return the rows and columns of a terminal."""
+    fd = os.open(terminal, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK)
+    try:
+        return os.get_terminal_size(fd).lines, os.get_terminal_size(fd).columns
+    finally:
+        os.close(fd)
 
 
 async def _resize(client: Client, world: World, width: int, height: int) -> None:

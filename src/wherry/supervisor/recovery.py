@@ -81,11 +81,9 @@ async def recover(core: Core) -> None:
 
 async def _find(core: Core) -> list[LiveContainer]:
     try:
-        found = await core.thread(_survey, core)
-        failpoint.hit("recover.surveyed")
+        return await core.thread(_survey, core)
     except OSError as error:
         raise errors.from_os("survey the state directory", error) from error
-    return found
 
 
 def _survey(core: Core) -> list[LiveContainer]:
@@ -107,6 +105,7 @@ def _survey(core: Core) -> list[LiveContainer]:
                 found.append(_load(core, namespace.name, path.name))
             elif not path.name.startswith("."):
                 _move_aside(core, path)
+    failpoint.hit("recover.surveyed")
     return found
 
 
@@ -155,10 +154,9 @@ def _load_patiently(disk: Container) -> Record:
     while True:
         try:
             return disk.load()
-        except errors.ResourceExhausted as error:
+        except errors.ResourceExhausted:
             if time.monotonic() > give_up:
                 raise
-            _logger.error("container %s: %s; trying again", disk.id, error.message)
             time.sleep(SHORTAGE_RETRY)
 
 
@@ -166,9 +164,8 @@ def _make_unknown(core: Core, live: LiveContainer, problem: str) -> None:
     """Show a container as `unknown`; its state.json is left as it is, for whoever looks into it."""
     _logger.error("container %s: %s", live.id, problem)
     told = core.journal.find_told(live.saved.generation, ids.INIT, 0)
-    # One that was made and never started has a process, too.
-    was_made = told is None and core.journal.find_told(live.saved.generation, "", 0) == "create"
-    live.owes_exit = was_made or told in ("start", "oom", "pause", "resume")
+    told = told or core.journal.find_told(live.saved.generation, "", 0)  # what was never started has a process, too
+    live.owes_exit = told in ("create", "update", "start", "oom", "pause", "resume")
     live.problem = problem
     live.saved = Record(
         generation=live.saved.generation,
@@ -261,13 +258,10 @@ def _is_last_run(live: LiveContainer, init: LiveProcess) -> bool:
 
 
 async def _load_process(core: Core, live: LiveContainer, process_id: str) -> None:
-    async def load() -> None:
-        _load_process_now(live, process_id)
-
-    await core.reread(load)
+    await core.reread(lambda: _try_to_load_process(live, process_id))
 
 
-def _load_process_now(live: LiveContainer, process_id: str) -> None:
+async def _try_to_load_process(live: LiveContainer, process_id: str) -> None:
     if process_id != ids.INIT and not (live.disk.process_directory(process_id) / "control").exists():
         live.disk.remove_process(process_id)  # an exec that was only begun
         return
