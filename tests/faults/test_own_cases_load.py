@@ -142,13 +142,13 @@ async def test_ten_thousand_sizes_of_a_terminal_end_in_the_last_and_fill_nothing
         await _resize(client, world, 77, 33)
         assert read_rss(shim) - before < 2 * MIB
         terminal = f"/proc/{info.pid}/fd/0"
-        await eventually_async("the size is the last", lambda: _size(terminal) == (33, 77))
+        await eventually_async("the size is the last", lambda: _terminal_size(terminal) == (33, 77))
         await client.service.kill(req.KillRequest(id=info.id, signal=9))
         record = await client.service.wait(world.process_ref("a"))
         assert (record.status, record.reason) == (137, "")
 
 
-def _size(terminal: str) -> tuple[int, int]:
+def _terminal_size(terminal: str) -> tuple[int, int]:
     """Return the rows and columns of a terminal."""
     fd = os.open(terminal, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK)
     try:
