@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import signal
 import socket
 import struct
@@ -159,7 +160,7 @@ def _find_cgroups() -> Iterable[str]:
     ours: set[int] | None = None
     for parent, names, _ in os.walk(CGROUP):
         for name in names:
-            if "wherry" not in name:
+            if "wherry" not in name or _is_foreign(name):
                 continue
             pids = _read_pids(Path(parent, name))
             if pids and ours is None:
@@ -167,6 +168,12 @@ def _find_cgroups() -> Iterable[str]:
             # A cgroup with processes that do not descend from us belongs to a daemon beside the tests.
             if not pids or pids & (ours or set()):
                 yield f"cgroup {parent}/{name}"
+
+
+def _is_foreign(name: str) -> bool:
+    """Tell whether a cgroup is of a World of another run or worker, whose daemon may be away for long."""
+    found = re.search(r"wherry~f(\d+)n\d+-", name)
+    return found is not None and int(found[1]) != os.getpid()
 
 
 def _read_pids(directory: Path) -> set[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import time
 from pathlib import Path
 
 from wherry import errors
@@ -19,6 +20,8 @@ from wherry.supervisor.live import LiveContainer
 
 _logger = logging.getLogger(__name__)
 
+#: Seconds for what is just ending in a cgroup to have ended, as an exec whose maker was killed. Nobody is killed.
+_BUSY = 1.0
 #: Seconds between tries to remove a container that removes itself: somebody else's process may be in its cgroup.
 REMOVAL_RETRY = 2.0
 
@@ -44,14 +47,14 @@ def _remove_kept(driver: Driver | None, live: LiveContainer) -> None:
 
 
 def _remove_cgroup(path: str) -> None:
-    try:
-        return cgroup.remove(path)
-    except OSError:
-        pass  # an exec whose maker was killed has got into it behind the end of init
-    try:
-        cgroup.clear(path)
-    except OSError as error:
-        raise errors.Internal(f"cannot remove cgroup {path}: {error.strerror}") from error
+    give_up = time.monotonic() + _BUSY
+    while True:
+        try:
+            return cgroup.remove(path)
+        except OSError as error:
+            if time.monotonic() > give_up:
+                raise errors.Internal(f"cannot remove cgroup {path}: {error.strerror}") from error
+        time.sleep(0.01)
 
 
 async def undo(core: Core, live: LiveContainer) -> None:

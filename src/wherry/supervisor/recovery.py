@@ -16,10 +16,6 @@ from wherry.linux import failpoint, proc
 from wherry.model import ids
 from wherry.model import status as st
 from wherry.model.lifecycle import State
-from wherry.model.request import CreateRequest
-from wherry.runtime import container as containers
-from wherry.runtime import removal
-from wherry.runtime.container import Container, Record
 from wherry.supervisor import (
     arrival,
     birth,
@@ -34,9 +30,10 @@ from wherry.supervisor import (
     restart,
     restoration,
     stop,
+    survey,
     update,
 )
-from wherry.supervisor.core import SHORTAGE_RETRY, Core
+from wherry.supervisor.core import Core
 from wherry.supervisor.live import LiveContainer, LiveProcess
 
 _logger = logging.getLogger(__name__)
@@ -55,7 +52,7 @@ async def recover(core: Core) -> None:
     What a shim is still making is left to a task of its own: a runtime that hangs must not hold everybody up.
     """
     try:
-        found = await core.reread(lambda: _find(core))
+        found = await core.reread(lambda: survey.find(core))
         for live in found:
             core.containers[live.key] = live
         # Before anything is recovered: what recovery itself removes is being removed already.
@@ -79,104 +76,6 @@ async def recover(core: Core) -> None:
     core.journal.healths.clear()
 
 
-async def _find(core: Core) -> list[LiveContainer]:
-    try:
-        return await core.thread(_survey, core)
-    except OSError as error:
-        raise errors.from_os("survey the state directory", error) from error
-
-
-def _survey(core: Core) -> list[LiveContainer]:
-    """Return every container that has a directory; move aside what is no container."""
-    found: list[LiveContainer] = []
-    state = core.directories.state
-    for namespace in sorted(state.iterdir()):
-        if namespace.name.startswith((".probe-", containers.TRASH)):
-            _remove(namespace)
-        if not namespace.is_dir() or namespace.is_symlink() or not _is_id(namespace.name, ids.RESERVED_NAMESPACES):
-            continue
-        for path in sorted(namespace.iterdir()):
-            if path.name.startswith(containers.TRASH):
-                _remove(path)
-            elif path.is_dir() and not path.is_symlink() and _is_id(path.name):
-                if _is_only_begun(path):
-                    _remove(path)
-                    continue
-                found.append(_load(core, namespace.name, path.name))
-            elif not path.name.startswith("."):
-                _move_aside(core, path)
-    failpoint.hit("recover.surveyed")
-    return found
-
-
-def _move_aside(core: Core, path: Path) -> None:
-    try:
-        containers.move_aside(path, core.directories.quarantine)
-        _logger.warning("%s is no container; moved to quarantine", path)
-    except OSError as error:  # it must not keep the containers from recovery
-        _logger.error("%s is no container, and cannot be moved to quarantine: %s", path, error)
-
-
-def _is_only_begun(directory: Path) -> bool:
-    """Tell whether a container's directory was made and nothing else: the daemon died before state.json was there."""
-    return all(path.name == ".state.json.new" for path in directory.iterdir())
-
-
-def _remove(path: Path) -> None:
-    try:
-        removal.remove_tree(path)
-    except OSError as error:
-        _logger.error("cannot remove %s: %s", path, error)
-
-
-def _is_id(name: str, reserved: frozenset[str] = frozenset()) -> bool:
-    return ids.PATTERN.fullmatch(name) is not None and name not in reserved
-
-
-def _load(core: Core, namespace: str, container_id: str) -> LiveContainer:
-    disk = Container(core.directories, namespace, container_id)
-    try:
-        live = LiveContainer(disk, _load_patiently(disk))
-    except errors.WherryError as error:
-        generation = core.journal.generations.get((namespace, container_id), 0)
-        live = LiveContainer(disk, Record(generation=generation, request=CreateRequest(id=container_id)))
-        _make_unknown(core, live, error.message)
-        # What could not even be opened may be sound: the next supervisor tries again.
-        if isinstance(error, errors.DataLoss) and (disk.directory / "state.json").exists():
-            _move_aside(core, disk.directory / "state.json")
-    live.made.set()
-    return live
-
-
-def _load_patiently(disk: Container) -> Record:
-    """Load a container, again and again for a while if descriptors or memory are short. Blocks, bounded."""
-    give_up = time.monotonic() + DEADLINE
-    while True:
-        try:
-            return disk.load()
-        except errors.ResourceExhausted:
-            if time.monotonic() > give_up:
-                raise
-            time.sleep(SHORTAGE_RETRY)
-
-
-def _make_unknown(core: Core, live: LiveContainer, problem: str) -> None:
-    """Show a container as `unknown`; its state.json is left as it is, for whoever looks into it."""
-    _logger.error("container %s: %s", live.id, problem)
-    told = core.journal.find_told(live.saved.generation, ids.INIT, 0)
-    told = told or core.journal.find_told(live.saved.generation, "", 0)  # what was never started has a process, too
-    live.owes_exit = told in ("create", "update", "start", "oom", "pause", "resume")
-    live.problem = problem
-    live.saved = Record(
-        generation=live.saved.generation,
-        request=live.saved.request,
-        state=State.UNKNOWN.value,
-        runtime=live.saved.runtime,
-        cgroup=live.saved.cgroup,
-    )
-    live.pulse()
-
-
 async def _recover(core: Core, live: LiveContainer) -> asyncio.Task[None] | None:
     """Recover one container; return the task that goes on with one that is still being made."""
     if live.state is State.UNKNOWN:
@@ -197,9 +96,9 @@ async def _recover(core: Core, live: LiveContainer) -> asyncio.Task[None] | None
         if live.state is State.MIGRATING or (live.state is State.STOPPED and live.saved.moving_to):
             core.tasks.start(migration.recover(core, live), f"recover migration of {live.id}")
     except TimeoutError:
-        _make_unknown(core, live, f"it could not be recovered within {DEADLINE:g} s")
+        survey.make_unknown(core, live, f"it could not be recovered within {DEADLINE:g} s")
     except Exception as error:  # noqa: BLE001 - whatever one directory holds, it must not keep the others from recovery
-        _make_unknown(core, live, f"it could not be recovered: {error}")
+        survey.make_unknown(core, live, f"it could not be recovered: {error}")
     return None
 
 
@@ -208,7 +107,7 @@ async def _recover_slowly(core: Core, live: LiveContainer) -> None:
         async with live.lock:
             await _recover_made(core, live)
     except Exception as error:  # noqa: BLE001 - as above
-        _make_unknown(core, live, f"it could not be recovered: {error}")
+        survey.make_unknown(core, live, f"it could not be recovered: {error}")
     finally:
         live.made.set()
 
@@ -397,4 +296,4 @@ def _sweep_storage(core: Core, known: set[tuple[str, str]]) -> None:
         for path in namespace.iterdir() if namespace.is_dir() else ():
             if (namespace.name, path.name) not in known:
                 _logger.info("%s belongs to no container; removed", path)
-                _remove(path)
+                survey.remove(path)
