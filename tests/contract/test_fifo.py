@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from tests.contract.conftest import Box
-from tests.support.fifo import open_reader, read_until
+from tests.support.eventually import eventually
+from tests.support.fifo import has_ended, open_reader, read_until
 from wherry import errors
 from wherry.model.request import Stdio
 
@@ -32,7 +33,8 @@ def test_output_arrives_at_its_own_fifo(box: Box, runtime: str, fifos: Stdio) ->
         container = box.run("sh", "-c", "echo out; echo err >&2", stdio=fifos, runtime=runtime)
         assert [read_until(reader, 4) for reader in readers] == [b"out\n", b"err\n"]
         assert container.wait(10).status == 0
-        assert [os.read(reader, 1) for reader in readers] == [b"", b""], "end of file after the exit"
+        # The exit is told first, then the shim lets go of the FIFOs.
+        eventually(lambda: all(map(has_ended, readers)), what="end of file after the exit")
     finally:
         for reader in readers:
             os.close(reader)

@@ -12,6 +12,14 @@ def open_reader(path: str) -> int:
     return os.open(path, os.O_RDONLY | os.O_NONBLOCK)
 
 
+def has_ended(fd: int) -> bool:
+    """Tell whether there is nothing to read and nobody left to write."""
+    try:
+        return os.read(fd, 1) == b""
+    except BlockingIOError:
+        return False
+
+
 def read_until(fd: int, size: int) -> bytes:
     """Read until there are `size` bytes."""
     found = b""
