@@ -140,9 +140,6 @@ def load(arguments: Sequence[str] | None = None) -> Config:
         flag = given[name.replace("-", "_")]
         if flag is not None:
             values[name] = _check(f"--{name}", key, flag)
-    for name in ("state-dir", "root-dir"):  # clients are shown paths in them, and messages hold nothing else
-        if not values[name].isprintable():
-            raise errors.InvalidArgument(f"{name}: {values[name]!r} is not printable text")
     if values["metrics-address"]:
         parse_endpoint(values["metrics-address"])
     return Config(values)

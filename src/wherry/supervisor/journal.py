@@ -35,6 +35,8 @@ LEAP = 1_000_000
 #: A number beyond this is not ours; it must leave room within the int64 of the protocol.
 MAX_SEQ = 2**62
 SYNC_INTERVAL = 0.2
+#: Seconds more behind a sync that failed.
+SYNC_RETRY = 1.0
 #: Events handed to a subscriber at a time.
 _BATCH = 512
 
@@ -294,6 +296,7 @@ class Journal:
                 # The kernel may have dropped what it could not write (fsync(2)); what comes is to be kept all the same.
                 _logger.error("cannot sync the journal in %s: %s", self._directory, error.strerror)
                 self._dirty.set()
+                await asyncio.sleep(SYNC_RETRY)
             finally:
                 os.close(fd)
 

@@ -74,8 +74,8 @@ class Supervisor(MigrationCalls):
         except ValueError as error:
             raise errors.InvalidArgument(str(error)) from None
         for directory in (settings.state_dir, settings.root_dir):
-            if not str(directory).isprintable():
-                raise errors.InvalidArgument(f"cannot use {str(directory)!r}: it has control characters")
+            if not str(directory).isprintable():  # clients are shown paths in it, and messages hold nothing else
+                raise errors.InvalidArgument(f"cannot use {str(directory)!r}: it is not printable text")
         try:
             failpoint.hit("state.mkdir")
             settings.state_dir.mkdir(mode=0o711, parents=True, exist_ok=True)

@@ -39,7 +39,7 @@ def check_one(name: str, places: Places) -> Finding:
     path = shutil.which(name)
     if path is None:
         return Finding(title, WARN, f"{name} is not on PATH", f"apt-get install {name} (one runtime is enough)")
-    version = finding.try_program([path, "--version"]).words.split(" / ")[0]
+    version = _read_version(path)
     if os.geteuid() != 0:
         return Finding(title, WARN, f"{version} at {path}: not tried, only root can", "run wherry doctor as root")
     outcome = run_container(path)
@@ -52,9 +52,12 @@ def check_one(name: str, places: Places) -> Finding:
 def check_version(name: str) -> Finding | None:
     """Return a warning about a runtime whose version has a public hole."""
     path = shutil.which(name)
-    version = finding.try_program([path, "--version"]).words.split(" / ")[0] if path else ""
-    warning = floors.find_warning(version)
+    warning = floors.find_warning(_read_version(path)) if path else ""
     return Finding(f"version of {name}", WARN, warning, f"a newer {name}") if warning else None
+
+
+def _read_version(path: str) -> str:
+    return finding.try_program([path, "--version"]).words.split(" / ")[0]
 
 
 def _advise(name: str, places: Places) -> str:
