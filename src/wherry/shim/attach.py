@@ -78,6 +78,9 @@ class Attach:
             packet = self.clients[fd].recv(MAX_INPUT)
         except BlockingIOError:
             return b""
+        except ConnectionResetError:
+            # It has left without reading all of its output. Told once, and before what it had sent, which is still here.
+            return self.receive(fd)
         except OSError:
             packet = b""
         if not packet:
