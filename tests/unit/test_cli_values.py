@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as some
 
 from wherry import errors
 from wherry.cli import values
@@ -182,39 +180,6 @@ def test_cpus(text: str, cpus: float) -> None:
 def test_cpus_refused(text: str) -> None:
     with pytest.raises(errors.InvalidArgument):
         values.parse_cpus(text)
-
-
-PARSERS: list[Callable[[str], object]] = [
-    values.parse_size,
-    values.parse_count,
-    values.parse_pids,
-    values.parse_cpus,
-    values.parse_duration,
-    lambda text: values.parse_since(text, 10**18),
-    values.parse_pair,
-    lambda text: values.parse_env(text, {}),
-    values.parse_ulimit,
-    lambda text: values.parse_mount(text, "/here"),
-    lambda text: values.parse_volume(text, "/here"),
-    lambda text: values.parse_source(text, "/here"),
-    values.parse_address,
-]
-#: Text that looks like an option's value, and text that does not.
-TEXT = (
-    some.text() | some.text(alphabet="0123456789.:=,-+/KMGmhsdTZ \0\udcff") | some.from_regex(r"\A[a-z]{2,6}=.{0,20}\Z")
-)
-
-
-@pytest.mark.parametrize("parse", PARSERS)
-@given(text=TEXT)
-def test_any_text_parses_or_raises_the_one_error(parse: Callable[[str], object], text: str) -> None:
-    message = "cannot"
-    try:
-        parse(text)
-    except errors.InvalidArgument as error:
-        message = error.message
-    assert message.startswith("cannot")
-    assert len(message) < 2000
 
 
 def test_none_is_one_more_value_and_means_no_limit() -> None:

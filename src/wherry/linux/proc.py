@@ -102,7 +102,10 @@ def _read_below(directory: int, name: str, limit: int) -> bytes:
 
 
 def parse_process(pid: int, stat: bytes, status: bytes, command: bytes, max_command: int) -> st.HostProcess:
-    """Return a process from the content of its files; a `command` longer than `max_command` bytes is cut short."""
+    """Return a process from the content of its files; a `command` longer than `max_command` bytes is cut short.
+
+    Raises ValueError or IndexError for what no kernel writes (proc(5)).
+    """
     name, _, rest = stat.partition(b" (")[2].rpartition(b") ")
     fields = rest.split()
     uid = next((line.split()[2] for line in status.splitlines() if line.startswith(b"Uid:")), b"0")

@@ -79,7 +79,7 @@ class Attach:
         except BlockingIOError:
             return b""
         except ConnectionResetError:
-            # It has left without reading all of its output. Told once, and before what it had sent, which is still here.
+            # It has left without reading all of its output. Told once, before what it had sent, which is still here.
             return self.receive(fd)
         except OSError:
             packet = b""
