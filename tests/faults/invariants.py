@@ -13,6 +13,7 @@ import pytest
 
 from tests.faults.world import World, is_alive, name_of
 from wherry.client.client import Client
+from wherry.linux import proc
 from wherry.model import status as st
 
 #: The statuses that a process may have ended with, by the name of its container and its own.
@@ -78,15 +79,24 @@ def find_orphans(world: World, infos: tuple[st.ContainerInfo, ...]) -> list[str]
         with contextlib.suppress(OSError):
             if not any(name in Path(f"/proc/{pid}/cgroup").read_text() for name in alive):
                 found.append(f"process {pid} {name_of(pid)}")
-    shims = sum(name_of(pid).startswith("wherry-shim") for pid in world.descendants())
+    shims = [pid for pid in world.descendants() if name_of(pid).startswith("wherry-shim")]
     running = sum(process.state != "stopped" for info in infos for process in info.processes)
-    if shims > running + SPARES:
-        found.append(f"{shims} shims for {running} processes")
+    if len(shims) > running + SPARES:
+        found.append(f"{len(shims)} shims for {running} processes: {[_describe(pid) for pid in shims]}")
     places = [entry.path for entry in os.scandir("/sys/fs/cgroup") if entry.is_dir()]
     for place in ("/sys/fs/cgroup", *places):
         found += [f"{place}/{n}" for n in os.listdir(place) if n.startswith(f"wherry~{world.token}") and n not in alive]
     paths = [*world.state.glob("default/*"), *world.root.glob("containers/*/*")]
     return found + [str(path) for path in paths if path.name not in known and path.name not in (".crun", ".runc", JUNK)]
+
+
+def _describe(pid: int) -> str:
+    """Return what a process shows of itself: name and state, parent, arguments and where it works."""
+    with contextlib.suppress(OSError):
+        place = Path(f"/proc/{pid}")
+        command = (place / "cmdline").read_bytes().split(b"\0", 1)[0].decode(errors="replace")
+        return f"{pid} ({proc.read_parent(pid)}) {name_of(pid)} {command!r} in {os.readlink(place / 'cwd')}"
+    return f"{pid} {name_of(pid)}"
 
 
 async def settle(world: World, client: Client) -> tuple[tuple[st.ContainerInfo, ...], list[st.Event]]:

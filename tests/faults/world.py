@@ -15,6 +15,7 @@ import os
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -143,7 +144,11 @@ class World:
         if self.daemon.poll() is not None:
             return True  # died at a failpoint during recovery, or refused: the caller sees it
         with socket.socket(socket.AF_UNIX) as probe:
-            return probe.connect_ex(f"{self.state}/wherry.sock") == 0
+            if probe.connect_ex(f"{self.state}/wherry.sock"):
+                return False
+            # Of whoever called listen(2): what the last daemon was just forking when it was killed has its socket, too.
+            listener = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+            return struct.unpack("3i", listener)[0] == self.daemon.pid
 
     @property
     def pid(self) -> int:
