@@ -148,7 +148,7 @@ class World:
                 return False
             # Of whoever called listen(2): what the last daemon was just forking when it was killed has its socket, too.
             listener = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-            return struct.unpack("3i", listener)[0] == self.daemon.pid
+            return bool(struct.unpack("3i", listener)[0] == self.daemon.pid)
 
     @property
     def pid(self) -> int:
