@@ -153,3 +153,8 @@ def shape(data: bytes, cls: Any, base: Mapping[str, Any] | None = None) -> bytes
 def write(value: Any) -> bytes:
     """Return plain data as JSON, whatever is in it."""
     return json.dumps(value).encode()
+
+
+def as_text(value: Any) -> str:
+    """Return a model value as text to compare it by: no NaN is equal to itself, and a message's map has no order."""
+    return json.dumps(codec.to_plain(value), sort_keys=True)

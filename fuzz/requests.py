@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from fuzz.pieces import Pieces, shape
+from fuzz.pieces import Pieces, as_text, shape
 from fuzz.target import empty, make_directory, target
 from wherry import errors
 from wherry.api import status, v0_requests, v0_state
@@ -73,7 +73,7 @@ def run_messages(data: bytes) -> None:
     with contextlib.suppress(errors.InvalidArgument):
         value = convert.from_message(cls, status.read_message(convert.message_of(cls), data))
         again = convert.from_message(cls, convert.to_message(value))
-        assert str(again) == str(value)
+        assert as_text(again) == as_text(value)
         if isinstance(value, req.CreateRequest):
             bundle.validate(value)
 
