@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from fuzz.pieces import Pieces, shape
+from fuzz.pieces import Pieces, as_text, shape
 from fuzz.target import empty, make_directory, target
 from wherry import errors
 from wherry.model import checkpoint as cp
@@ -99,7 +99,7 @@ def run_state(data: bytes) -> None:
     assert container.process_ids() == []
     convert.to_message(LiveContainer(container, saved).info())
     container.save(saved)
-    assert str(container.load()) == str(saved)
+    assert as_text(container.load()) == as_text(saved)
 
 
 _FILES = ("process.json", "exit.json", "exitStatus", "pid", "shim.pid", "starttime", "shim.log")
