@@ -118,7 +118,7 @@ def _find_waiting(path: str, places: frozenset[str]) -> int:
 
     Told by proc(5), /proc/PID/wchan: the state says of all frozen ones the same.
     """
-    for pid in set().union(*(_read_pids(directory) for directory in _directories(path))):
+    for pid in find_pids(path):
         for file in Path(f"/proc/{pid}/task").glob("*/wchan"):
             try:
                 if file.read_text() in places:
@@ -130,8 +130,12 @@ def _find_waiting(path: str, places: frozenset[str]) -> int:
 
 def signal_all(path: str, number: int) -> int:
     """Send a signal to every process in the cgroup `path`; return to how many."""
-    pids = set().union(*(_read_pids(directory) for directory in _directories(path)))
-    return sum(send_one(pid, path, number) for pid in pids)
+    return sum(send_one(pid, path, number) for pid in find_pids(path))
+
+
+def find_pids(path: str) -> set[int]:
+    """Return every process in the cgroup `path` and below it, in any hierarchy."""
+    return set().union(*(_read_pids(directory) for directory in _directories(path)))
 
 
 def _read_pids(directory: Path) -> set[int]:

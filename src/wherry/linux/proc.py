@@ -29,6 +29,14 @@ def read_state(pid: int) -> str:
         return ""
 
 
+def read_name(pid: int) -> str:
+    """Return the name that `ps -e` shows of a process (proc(5), /proc/PID/comm), as ASCII; "" when there is none."""
+    try:
+        return ascii(Path(f"/proc/{pid}/comm").read_text(errors="replace").rstrip("\n"))[1:-1]
+    except OSError:
+        return ""
+
+
 def is_zombie(pid: int) -> bool:
     """Tell whether `pid` has ended and waits to be reaped; False when it is not there at all."""
     stat = _read_stat(pid)

@@ -22,6 +22,8 @@ _logger = logging.getLogger(__name__)
 
 #: Seconds for what is just ending in a cgroup to have ended, as an exec whose maker was killed. Nobody is killed.
 _BUSY = 1.0
+#: So many of them are named when they have not.
+_NAMED = 8
 #: Seconds between tries to remove a container that removes itself: somebody else's process may be in its cgroup.
 REMOVAL_RETRY = 2.0
 
@@ -53,8 +55,14 @@ def _remove_cgroup(path: str) -> None:
             return cgroup.remove(path)
         except OSError as error:
             if time.monotonic() > give_up:
-                raise errors.Internal(f"cannot remove cgroup {path}: {error.strerror}") from error
+                raise errors.Internal(f"cannot remove cgroup {path}: {error.strerror}: {_name_left(path)}") from error
         time.sleep(0.01)
+
+
+def _name_left(path: str) -> str:
+    pids = sorted(cgroup.find_pids(path))
+    found = (f"process {pid} ({proc.read_name(pid)}, state {proc.read_state(pid)})" for pid in pids[:_NAMED])
+    return ", ".join(found) or "no process is in it"
 
 
 async def undo(core: Core, live: LiveContainer) -> None:
