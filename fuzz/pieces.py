@@ -157,4 +157,4 @@ def write(value: Any) -> bytes:
 
 def as_text(value: Any) -> str:
     """Return a model value as text to compare it by: no NaN is equal to itself, and a message's map has no order."""
-    return json.dumps(codec.to_plain(value), sort_keys=True)
+    return json.dumps(codec.to_plain(value), sort_keys=True, default=repr)
