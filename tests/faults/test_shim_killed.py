@@ -99,11 +99,12 @@ async def test_shims_killed_while_the_daemon_is_down_are_told_by_the_next_one(wo
 
 
 def _slow_runtime(world: World, where: str) -> str:
-    """Return a real runtime that takes its time to create, before or after it has done so."""
+    """Return a real runtime that takes its time to create, before or after it has done so, unless there is `quick`."""
     path = world.base / "slow"
     before, after = ("sleep 60", "") if where == "before" else ("", "sleep 60")
     path.write_text(
         "#!/bin/sh\n"
+        f'[ -e {world.base}/quick ] && exec crun "$@"\n'
         f'case " $* " in *" create "*|*" run "*) touch {world.base}/reached-before;\n'
         f'{before or ":"}; crun "$@" || exit\n'
         f"touch {world.base}/reached-after; {after or ':'}; exit 0;; esac\n"
@@ -128,6 +129,30 @@ async def test_shim_killed_during_a_creation_leaves_nothing_of_it(world: World, 
         assert await client.containers() == ()
         assert world.leftovers() == []
         await world.check_serving(client, "a")
+
+
+@pytest.mark.parametrize("where", ["before", "after"])
+@scenario
+async def test_shim_killed_during_a_restart_leaves_no_process_and_no_cgroup(world: World, where: str) -> None:
+    world.start()
+    quick = world.base / "quick"
+    quick.touch()
+    async with world.client() as client:
+        cgroup = (await client.service.run(world.request("a", runtime=_slow_runtime(world, where)))).cgroup
+        quick.unlink()
+        restarting = asyncio.ensure_future(  # noqa: TID251 - awaited below
+            client.service.restart(req.StopRequest(id=world.id("a"), timeout=0))
+        )
+        await eventually_async("the runtime is at it", (world.base / f"reached-{where}").exists)
+        os.kill(world.shim_pid("a"), signal.SIGKILL)
+        with pytest.raises(errors.Aborted, match="the shim was killed"):
+            async with asyncio.timeout(5 * SLOW):
+                await restarting
+        assert (await client.service.get(world.ref("a"))).state == "stopped"
+        assert not [place for place in Path("/sys/fs/cgroup").glob("**") if place.name == cgroup.strip("/")]
+        assert world.strangers() == []
+        quick.touch()
+        assert (await client.service.start(world.ref("a"))).state == "running"
 
 
 @scenario

@@ -16,7 +16,7 @@ from wherry.runtime import container as containers
 from wherry.runtime.driver import Driver
 from wherry.supervisor import kill, oom, restart
 from wherry.supervisor.core import Core
-from wherry.supervisor.live import LiveContainer
+from wherry.supervisor.live import LiveContainer, LiveProcess
 
 _logger = logging.getLogger(__name__)
 
@@ -70,13 +70,9 @@ async def undo(core: Core, live: LiveContainer) -> None:
     init = live.init
     try:
         if init is not None and init.disk is not None:
-            await core.thread(kill.end_shim, init.disk)
-            await core.thread(kill.kill_now, live, init)
-            init.let_go()
+            await end_half_made(core, live, init)
         if live.disk.is_made:
-            await _delete_half_made(core, live)
-            await core.thread(cgroup.clear, live.saved.cgroup, kill.KILL_TIMEOUT)
-            await release(core, live)
+            await release_half_made(core, live)
             await remove_directories(core, live)
     except (errors.WherryError, OSError) as error:
         _logger.error("cannot undo the creation of container %s: %s", live.id, error)
@@ -84,6 +80,20 @@ async def undo(core: Core, live: LiveContainer) -> None:
         if init is not None:
             init.settle(None)
         forget(core, live)
+
+
+async def end_half_made(core: Core, live: LiveContainer, init: LiveProcess) -> None:
+    """Kill a process that was being made, and who was making it."""
+    await core.thread(kill.end_shim, init.opened())
+    await core.thread(kill.kill_now, live, init)
+    init.let_go()
+
+
+async def release_half_made(core: Core, live: LiveContainer) -> None:
+    """Remove what the runtime has made for a container, or still makes, and its cgroup. Raises WherryError, OSError."""
+    await _delete_half_made(core, live)
+    await core.thread(cgroup.clear, live.saved.cgroup, kill.KILL_TIMEOUT)
+    await release(core, live)
 
 
 async def _delete_half_made(core: Core, live: LiveContainer) -> None:

@@ -192,9 +192,11 @@ async def _undo(core: Core, live: LiveContainer) -> None:
     """Take back a process that could not be made; the container goes on waiting."""
     init = live.process(ids.INIT)
     if init.disk is not None and init.exit is None:
-        await core.thread(kill.end_shim, init.disk)
-        await core.thread(kill.kill_now, live, init)
-        init.let_go()
+        await deletion.end_half_made(core, live, init)
+        try:
+            await deletion.release_half_made(core, live)
+        except (errors.WherryError, OSError) as error:
+            _logger.warning("container %s: %s; the next start, or deleting it, will try again", live.id, error)
     try:
         await core.thread(storage.put_back, live.disk.storage)
     except OSError as error:
