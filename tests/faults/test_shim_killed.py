@@ -15,6 +15,7 @@ import pytest
 from tests.faults.world import SLEEPER, SLOW, World, count_fds, eventually_async, is_alive, scenario
 from wherry import errors
 from wherry.client.client import Client
+from wherry.linux import cgroup as cgroups
 from wherry.model import request as req
 from wherry.model import status as st
 
@@ -153,6 +154,35 @@ async def test_shim_killed_during_a_restart_leaves_no_process_and_no_cgroup(worl
         assert world.strangers() == []
         quick.touch()
         assert (await client.service.start(world.ref("a"))).state == "running"
+
+
+@pytest.mark.parametrize("victim", ["shim", "maker"])
+@pytest.mark.parametrize("runtime", ["crun", "runc"])
+@scenario
+async def test_exec_whose_shim_is_killed_before_its_pid_is_known_leaves_no_process(
+    world: World, runtime: str, victim: str
+) -> None:
+    world.start()
+    path = world.base / runtime
+    # As if the runtime had been killed just before it wrote the number down.
+    after = f"rm -f pid; touch {world.base}/reached; sleep 60"
+    path.write_text(f'#!/bin/sh\n{runtime} "$@" || exit\ncase " $* " in *" exec "*) {after};; esac\n')
+    path.chmod(0o755)
+    async with world.client() as client:
+        request = world.request("a", "sh", "-c", "sleep 300 & sleep 300 & wait", runtime=str(path))
+        info = await client.service.run(request)
+        await eventually_async("all of it runs", lambda: len(cgroups.find_pids(info.cgroup)) == 3)
+        held = cgroups.find_pids(info.cgroup)
+        exec_ = req.ExecRequest(id=world.id("a"), process="e", args=SLEEPER)
+        call = asyncio.gather(client.service.exec(exec_), return_exceptions=True)
+        await eventually_async("the exec runs", (world.base / "reached").exists)
+        assert len(cgroups.find_pids(info.cgroup)) == len(held) + 1
+        shim = world.shim_pid("a", "e")
+        os.kill(shim if victim == "shim" else _children(shim)[0], signal.SIGKILL)
+        (error,) = await call
+        assert isinstance(error, errors.Aborted), error
+        await eventually_async("it is gone", lambda: cgroups.find_pids(info.cgroup) == held)
+        assert (await client.service.get(world.ref("a"))).state == "running"
 
 
 @scenario

@@ -381,6 +381,7 @@ async def undo_exec(core: Core, live: LiveContainer, process: LiveProcess) -> No
     if process.disk is not None:
         await core.thread(kill.end_shim, process.disk)
         await core.thread(kill.kill_now, live, process)
+        await core.thread(kill.kill_unknown, live)
         process.let_go()
         await core.thread(live.disk.remove_process, process.id)
     live.processes.pop(process.id, None)

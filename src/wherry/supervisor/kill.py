@@ -88,6 +88,29 @@ def kill_now(live: LiveContainer, process: LiveProcess) -> None:
         _logger.error("container %s: process %d does not die", live.id, pid)
 
 
+def kill_unknown(live: LiveContainer) -> None:
+    """Kill what a runtime has started in a container and nobody has heard of: it and its shim were killed before that.
+
+    In a pid namespace of its own, who loses its parent gets the namespace's init for one. So a process there whose
+    parent is outside, and below no shim, is known, or was started by a runtime that is gone.
+    """
+    if not (live.saved.cgroup and live.saved.private_pid):
+        return
+    pids = cgroup.find_pids(live.saved.cgroup)
+    for pid in pids - {process.pid for process in live.processes.values()}:
+        if not _is_kept(pid, pids):
+            cgroup.send_one(pid, live.saved.cgroup)
+
+
+def _is_kept(pid: int, inside: set[int]) -> bool:
+    """Tell whether a process has a parent `inside` or is below a shim; so is, for us, one that has ended."""
+    while parent := proc.read_parent(pid):
+        if parent in inside or proc.read_name(parent).startswith("wherry-shim"):
+            return True
+        pid = parent
+    return parent is None
+
+
 async def end(core: Core, live: LiveContainer) -> None:
     """Kill a container and wait until its end is told, with or without the help of its shim.
 
