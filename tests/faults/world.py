@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import glob
 import inspect
 import itertools
 import os
@@ -278,13 +279,13 @@ class World:
         mounts = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if f"{self.base}/" in line]
         own = (f" {self.root} ", f" {self.state} ")  # a test's own disk
         mounts = [line for line in mounts if not any(path in line for path in own)]
-        cgroups = [str(path) for path in Path("/sys/fs/cgroup").glob(f"*/wherry~{self.token}*")]
-        cgroups += [str(path) for path in Path("/sys/fs/cgroup").glob(f"wherry~{self.token}*")]
+        # glob.glob and os.walk: unlike those of a Path they pass over what goes away meanwhile.
+        cgroups = glob.glob(f"/sys/fs/cgroup/*/wherry~{self.token}*")
+        cgroups += glob.glob(f"/sys/fs/cgroup/wherry~{self.token}*")
         files = [str(path) for path in self.state.glob("default/*")]
         if self.daemon is None:  # else it may be trying the runtimes just now
             files += [str(path) for path in self.state.glob(".*")]
         files += [str(path) for path in self.root.glob("containers/*/*")]
-        # os.walk: unlike rglob it passes over what goes away meanwhile.
         found = (os.path.join(parent, name) for parent, names, _ in os.walk(self.state) for name in names)
         files += [path for path in found if os.path.basename(path).startswith(".removed-")]
         return mounts + cgroups + files
@@ -337,9 +338,9 @@ class World:
                 with contextlib.suppress(OSError):
                     os.kill(pid, signal.SIGKILL)
             time.sleep(0.02)
-        for path in Path("/sys/fs/cgroup").glob(f"*/wherry~{self.token}*"):
+        for place in glob.glob(f"/sys/fs/cgroup/*/wherry~{self.token}*"):
             with contextlib.suppress(OSError):
-                path.rmdir()
+                os.rmdir(place)
         for disk in filter(os.path.ismount, (self.root, self.state)):
             subprocess.run(["umount", "-l", str(disk)])
         shutil.rmtree(self.base, ignore_errors=True)

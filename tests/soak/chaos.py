@@ -13,6 +13,10 @@ from pathlib import Path
 
 from tests.faults.world import World, children, name_of
 from tests.soak.worker import Worker
+from wherry.linux import proc
+
+#: What the command line of a zygote's rehearsal contains.
+_REHEARSAL = ("rehearsal", "shim/__main__")
 
 
 class Chaos:
@@ -47,16 +51,32 @@ class Chaos:
                 self._kill(pid, "zygote")
 
     async def _kill_shim(self) -> None:
-        worker = self._random.choice(self._workers)
-        if not worker.known:
+        """Kill any shim, or the child of one that makes a process or waits to be asked to, whatever it is doing."""
+        shims = [pid for pid in self._world.descendants() if name_of(pid).startswith("wherry-shim")]
+        makers = [pid for pid in shims if proc.read_parent(pid) in shims]
+        if not shims:
             return
-        known = worker.known[self._random.choice(sorted(worker.known))]
-        with contextlib.suppress(OSError, ValueError):
-            pid = self._world.shim_pid(known.name)
-            # Of a container that has ended the number may be another shim's by now.
-            if f"/{self._world.id(known.name)}/" in Path(f"/proc/{pid}/cmdline").read_text(errors="replace"):
-                known.is_harmed = True
-                self._kill(pid, "shim")
+        pid = self._random.choice(makers if makers and self._random.random() < 0.5 else shims)
+        with contextlib.suppress(OSError):
+            held = os.pidfd_open(pid)
+            try:
+                self._end_shim(pid, held)
+            finally:
+                os.close(held)
+
+    def _end_shim(self, pid: int, held: int) -> None:
+        """Stop it first, so that what it says of itself is still true when it dies."""
+        signal.pidfd_send_signal(held, signal.SIGSTOP)
+        words = Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
+        # The number may have become another's before it was held; and a zygote waits 20 s for who rehearses.
+        if not name_of(pid).startswith("wherry-shim") or any(sign in words for sign in _REHEARSAL):
+            signal.pidfd_send_signal(held, signal.SIGCONT)
+            return
+        for worker in self._workers:
+            for known in worker.known.values():
+                known.is_harmed = known.is_harmed or f"/{self._world.id(known.name)}/" in words
+        signal.pidfd_send_signal(held, signal.SIGKILL)
+        self.killed["shim"] += 1
 
     async def _kill_client(self) -> None:
         """Kill a command in the middle of its work; what it had run goes on, or goes with it."""
