@@ -73,6 +73,8 @@ def _archives() -> Mapping[str, bytes]:
         "whole": whole,
         "torn": whole[:-9],
         "headers": headers,
+        "digits": _pack(_first(), (_member("x", tarfile.XHDTYPE, size=4096), b"1" * 4096), image, end),
+        "records": _pack(_first(), (_member("x", tarfile.XHDTYPE, size=4096), b"2 " * 2047 + b"2="), image, end),
         "endless": _pack(_first(), image),
         "plain": b"\x28\xb5\x2f\xfd",
     }

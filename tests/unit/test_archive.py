@@ -20,6 +20,7 @@ from tests.support import zstd
 from wherry import errors
 from wherry.runtime import archive, removal
 from wherry.runtime import checkpoint as disk
+from wherry.runtime import tar as archive_tar
 
 Add = Callable[[tarfile.TarFile], None]
 
@@ -176,7 +177,11 @@ def test_what_is_written_is_read_back(source: Path, tmp_path: Path) -> None:
         ([UPPER, add("layer/upper/x", pax_headers={"SCHILY.xattr.trusted.overlay.redirect": "/root"})], "attribute"),
         ([UPPER, add("layer/upper/x", pax_headers={"SCHILY.xattr.trusted.overlay.metacopy": ""})], "attribute"),
         ([UPPER, add("layer/upper/x", pax_headers={"SCHILY.xattr.security.selinux": "x"})], "attribute"),
-        ([add("image/x.img", b"", pax_headers={"comment": "x" * (2 << 20)})], "an extended header of"),
+        ([add("image/x.img", b"", pax_headers={"linkpath": "x" * (2 << 20)})], "an extended header of"),
+        ([add("image/x.img", b"", pax_headers={"GNU.sparse.major": "1"})], "an extended header 'GNU.sparse.major'"),
+        ([add("image/x.img", b"", pax_headers={"comment": "x"})], "an extended header 'comment'"),
+        ([add("x", b"11 path=ab\n", type=tarfile.XHDTYPE), add("x", b"", type=tarfile.XHDTYPE)], "is of type b'x'"),
+        ([add("layer/upper", type=tarfile.DIRTYPE, pax_headers={"size": "5"})], "'layer/upper' of 5 bytes"),
         ([add(archive.END), add("image/late.img", b"x")], "something behind its end"),
     ],
 )
@@ -204,7 +209,7 @@ def test_many_that_fit_one_by_one_do_not_fit_together(tmp_path: Path) -> None:
 
 def test_long_headers_of_directories_take_no_memory(tmp_path: Path) -> None:
     many = [
-        add(f"layer/upper/{number}", type=tarfile.DIRTYPE, pax_headers={"comment": "x" * 900_000})
+        add(f"layer/upper/{number}", type=tarfile.DIRTYPE, pax_headers={"linkpath": "x" * 900_000})
         for number in range(100)
     ]
     data = pack(UPPER, *many)
@@ -214,6 +219,32 @@ def test_long_headers_of_directories_take_no_memory(tmp_path: Path) -> None:
         assert tracemalloc.get_traced_memory()[1] < 40 << 20
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"1" * archive_tar.MAX_HEADER,  # a search for a record in it would begin anew at each digit
+        b"2 " * (archive_tar.MAX_HEADER // 2 - 1) + b"2=",  # of each of these records the rest would be the key
+        b"9999999 path=x\n", b"8 path=x\n", b"12 path=x\n\n", b"0 path=x\n", b"7 path\n", b"9 path=x\n" * 2,
+        b"12 uid=1_00\n", b"11 size=-1\n", b"11 mtime=x\n",
+    ],
+)  # fmt: skip
+def test_an_extended_header_of_nonsense_takes_no_memory_and_is_refused(header: bytes, tmp_path: Path) -> None:
+    data = pack(add("x", header, type=tarfile.XHDTYPE), add("image/x.img"))
+    tracemalloc.start()
+    try:
+        with pytest.raises(errors.DataLoss, match="is damaged"):
+            read(data, tmp_path / "target")
+        assert tracemalloc.get_traced_memory()[1] < 40 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_attributes_take_space_too(tmp_path: Path) -> None:
+    attributes = {f"SCHILY.xattr.user.{number}": "x" * 1000 for number in range(3)}
+    with pytest.raises(errors.ResourceExhausted, match="does not fit"):
+        read(pack(UPPER, add("layer/upper/x", pax_headers=attributes)), tmp_path / "target", max_bytes=10_500)
 
 
 def test_names_are_bounded_in_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,6 +42,13 @@ LOG = (
     | BYTES
 )
 
+
+def _records(pairs: list[tuple[str, str]]) -> bytes:
+    """Return an extended header of a tar member, of which a length is right when it has two digits."""
+    texts = [f"{key}={value}\n".encode(errors="replace") for key, value in pairs]
+    return b"".join(b"%d %s" % (len(text) + 3, text) for text in texts)
+
+
 #: By parser: what it is given, and what it may raise. The texts of options are the rule, and not named.
 OTHERS: dict[str, tuple[some.SearchStrategy[tuple[Any, ...]], tuple[type[Exception], ...]]] = {
     "cli.values.parse_since": (some.tuples(TEXT, some.integers(0, 2**62)), (errors.InvalidArgument,)),
@@ -65,6 +72,13 @@ OTHERS: dict[str, tuple[some.SearchStrategy[tuple[Any, ...]], tuple[type[Excepti
     "runtime.log.parse_time": (some.tuples(LOG), (ValueError,)),
     "runtime.log.parse_block": (some.tuples(LOG, BYTES), ()),
     "runtime.log.parse_spans": (some.tuples(LOG, BYTES), ()),
+    "runtime.tar.parse_records": (
+        some.tuples(
+            some.lists(some.tuples(some.sampled_from(["path", "size", "x", ""]), TEXT), max_size=4).map(_records)
+            | BYTES
+        ),
+        (ValueError, errors.InvalidArgument),
+    ),
     "supervisor.filters.parse": (some.tuples(some.lists(TEXT, max_size=3)), (errors.InvalidArgument,)),
 }
 

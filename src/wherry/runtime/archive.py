@@ -23,10 +23,11 @@ import sys
 import tarfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO
 
 from wherry import errors
 from wherry.runtime import checkpoint as disk
+from wherry.runtime.tar import KIND, XATTR, Reader, refused
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -36,15 +37,15 @@ else:
 FORMAT = 1
 FACTS = "wherry-checkpoint.json"
 END = "end"
-#: Bytes of the facts; of one extended header; members in all, and bytes of their names, which are all in memory; bytes
-#: of a path and of a name (PATH_MAX and NAME_MAX, linux/limits.h); bytes that a member takes at least, with its inode.
+#: Bytes of the facts; members in all, and bytes of their names, which are all in memory; bytes of a path and of a name
+#: (PATH_MAX and NAME_MAX, linux/limits.h); bytes that a member takes at least, with its inode; bytes behind the end.
 MAX_FACTS = 1 << 20
-MAX_HEADER = 1 << 20
 MAX_MEMBERS = 1_000_000
 MAX_NAMES = 64 << 20
 MAX_PATH = 4096
 MAX_NAME = 255
 _LEAST = 4096
+_MAX_REST = 1 << 20
 #: Share of the free space that an archive may fill.
 SHARE = 0.9
 _PIECE = 1 << 20
@@ -52,30 +53,20 @@ _LAYERS = frozenset({"upper", "here-upper"})
 #: criu's and runc's files (criu's images, runc's descriptors.json); pages, core and the like carry numbers.
 _IMAGE_NAME = re.compile(r"(?!parent$)[A-Za-z0-9_][A-Za-z0-9_.-]{0,126}")
 _IMAGE_DIRECTORY = re.compile(r"image|pre-(?:[0-9]|1[0-5])")
-#: GNU tar's name for extended attributes in extended headers; ours for what tar has no type for.
-_XATTR = "SCHILY.xattr."
-_KIND = "WHERRY.kind"
 _SOCKET = "socket"
 #: What overlayfs makes anew by itself (Documentation/filesystems/overlayfs.rst): what refers to one disk.
 _DROPPED = frozenset(f"trusted.overlay.{name}" for name in ("origin", "impure", "nlink", "upper", "uuid"))
 _OPAQUE = "trusted.overlay.opaque"
 _CARRIED = ("user.", "system.posix_acl_")
 _CAPABILITY = "security.capability"
-_TYPES = frozenset(
-    {tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE}
-)
 #: Memory for one archive, as a power of two of bytes; what is written here needs 2 MiB.
 _LIMITS: dict[int, int] = {zstd.DecompressionParameter.window_log_max: 24}
-#: What the libraries raise for bytes that are not what they should be; tarfile calls itself for each extended header.
-_DAMAGE = (tarfile.TarError, zstd.ZstdError, EOFError, ValueError, OverflowError, LookupError, RecursionError)
+#: What is raised for bytes that are not what they should be.
+_DAMAGE = (tarfile.TarError, zstd.ZstdError, EOFError, ValueError, OverflowError, LookupError)
 
 
 def _damaged(why: object) -> errors.DataLoss:
     return errors.DataLoss(f"the archive is damaged: {why}")
-
-
-def _refused(why: str) -> errors.InvalidArgument:
-    return errors.InvalidArgument(f"the archive is not taken: {why}")
 
 
 # -- writing ----------------------------------------------------------------------------------------------------------
@@ -137,7 +128,7 @@ def _write_member(tar: tarfile.TarFile, path: Path, name: str) -> None:
             status.st_gid,
             status.st_mtime,
         )
-        headers = {_KIND: _SOCKET}
+        headers = {KIND: _SOCKET}
     else:
         member = tar.gettarinfo(str(path), name)
         headers = {}
@@ -162,7 +153,7 @@ def _read_xattrs(path: Path, name: str) -> dict[str, str]:
             if key.startswith("trusted.overlay."):
                 raise errors.FailedPrecondition(f"cannot export: {name} has {key}, which means nothing elsewhere")
             continue
-        found[_XATTR + key] = value.decode("utf-8", "surrogateescape")
+        found[XATTR + key] = value.decode("utf-8", "surrogateescape")
     return found
 
 
@@ -171,20 +162,6 @@ def _is_carried(key: str, value: bytes) -> bool:
 
 
 # -- reading ----------------------------------------------------------------------------------------------------------
-
-
-class _Member(tarfile.TarInfo):
-    """A header that is looked at before anything that it announces is read."""
-
-    @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
-        member = super().frombuf(buf, encoding, errors)
-        if member.type == tarfile.XHDTYPE:
-            if not 0 <= member.size <= MAX_HEADER:
-                raise _refused(f"an extended header of {member.size} bytes")
-        elif member.type not in _TYPES:
-            raise _refused(f"{member.name!r} is of type {member.type!r}")
-        return member
 
 
 def read(
@@ -198,12 +175,11 @@ def read(
     """
     try:
         with zstd.ZstdFile(file, options=_LIMITS) as packed:
-            with tarfile.open(fileobj=packed, mode="r|", tarinfo=_Member, bufsize=_PIECE) as tar:
-                directory, facts = _Reader(tar, begin, max_bytes).run()
-            if packed.read(MAX_HEADER).strip(b"\0"):  # to the end of the frame, where its checksum is
-                raise _refused("there is something behind its end")
+            directory, facts = _Unpacking(Reader(packed), begin, max_bytes).run()
+            if packed.read(_MAX_REST).strip(b"\0"):  # to the end of the frame, where its checksum is
+                raise refused("there is something behind its end")
             if packed.read(1):
-                raise _refused("it does not end")
+                raise refused("it does not end")
             return directory, facts
     except _DAMAGE as error:
         raise _damaged(error) from error
@@ -213,10 +189,10 @@ def _is_name(part: str) -> bool:
     return part not in ("", ".", "..") and "\0" not in part and len(os.fsencode(part)) <= MAX_NAME
 
 
-class _Reader:
+class _Unpacking:
     """One archive that is being unpacked."""
 
-    def __init__(self, tar: tarfile.TarFile, begin: Callable[[dict[str, Any]], Path], max_bytes: int | None) -> None:
+    def __init__(self, tar: Reader, begin: Callable[[dict[str, Any]], Path], max_bytes: int | None) -> None:
         self._tar = tar
         self._begin = begin
         self._left = max_bytes if max_bytes is not None else sys.maxsize
@@ -236,12 +212,12 @@ class _Reader:
             if member.name == END:
                 break
             if count >= MAX_MEMBERS:
-                raise _refused(f"it has more than {MAX_MEMBERS} members")
+                raise refused(f"it has more than {MAX_MEMBERS} members")
             self._take(member)
         else:
             raise _damaged("its end is missing")
         if next(self._members(), None) is not None:
-            raise _refused("there is something behind its end")
+            raise refused("there is something behind its end")
         for name, mtime in reversed(self._late):
             os.utime(self._directory / name, (mtime, mtime))
         self._link_parents()
@@ -249,65 +225,60 @@ class _Reader:
 
     def _members(self) -> Iterator[tarfile.TarInfo]:
         while (member := self._tar.next()) is not None:
-            vars(self._tar)["members"] = []  # it would keep them all
-            if member.size < 0:
-                raise _refused(f"{member.name[:100]!r} of {member.size} bytes")
-            if member.size > self._left:
-                what = f"{member.name[:100]!r} of {member.size} bytes, {self._left} are free for it"
-                raise errors.ResourceExhausted(f"the archive does not fit: {what}")
+            self._check_fit(member.name, member.size)
             yield member
+
+    def _check_fit(self, name: str, size: int) -> None:
+        if size > self._left:
+            what = f"{name[:100]!r} of {size} bytes, {self._left} are free for it"
+            raise errors.ResourceExhausted(f"the archive does not fit: {what}")
 
     def _read_facts(self) -> dict[str, Any]:
         member = next(self._members(), None)
         if member is None or member.name != FACTS or not member.isreg():
-            raise _refused(f"it does not begin with {FACTS}: it is no checkpoint")
+            raise refused(f"it does not begin with {FACTS}: it is no checkpoint")
         if member.size > MAX_FACTS:
-            raise _refused(f"{FACTS} has {member.size} bytes")
-        data = self._open(member).read()
+            raise refused(f"{FACTS} has {member.size} bytes")
+        data = self._tar.read(member.size)
         try:
             facts = json.loads(data)
         except RecursionError as error:
             raise ValueError(f"{FACTS} is nested too deeply") from error
         if not isinstance(facts, dict):
-            raise _refused(f"{FACTS} is no object")
+            raise refused(f"{FACTS} is no object")
         if facts.get("format") != FORMAT:
-            raise _refused(f"it is of format {facts.get('format')!r}, this version reads {FORMAT}")
+            raise refused(f"it is of format {facts.get('format')!r}, this version reads {FORMAT}")
         return facts
-
-    def _open(self, member: tarfile.TarInfo) -> BinaryIO:
-        data = self._tar.extractfile(member)
-        assert data is not None, "a regular file has content"
-        return data  # type: ignore[return-value]
 
     def _take(self, member: tarfile.TarInfo) -> None:
         name = member.name
         parts = name.split("/")
         if len(os.fsencode(name)) > MAX_PATH or not all(map(_is_name, parts)):
-            raise _refused(f"{name[:100]!r} is no name for a member")
+            raise refused(f"{name[:100]!r} is no name for a member")
         if name in self._directories or name in self._files:
-            raise _refused(f"{name[:100]!r} comes twice")
+            raise refused(f"{name[:100]!r} comes twice")
         self._left -= _LEAST
         self._names_left -= len(name)
         if self._names_left < 0:
-            raise _refused(f"the names of its members are longer than {MAX_NAMES} bytes in all")
+            raise refused(f"the names of its members are longer than {MAX_NAMES} bytes in all")
         if parts[0] == disk.LAYER and len(parts) >= 2:
             self._take_layer(name, parts, member)
         elif len(parts) == 2 and _IMAGE_DIRECTORY.fullmatch(parts[0]) and _IMAGE_NAME.fullmatch(parts[1]):
             if not member.isreg():
-                raise _refused(f"{name!r} is no regular file")
+                raise refused(f"{name!r} is no regular file")
             (self._directory / parts[0]).mkdir(mode=0o700, exist_ok=True)
             self._write(name, member)
         else:
-            raise _refused(f"{name[:100]!r} is no member of a checkpoint")
+            raise refused(f"{name[:100]!r} is no member of a checkpoint")
 
     def _take_layer(self, name: str, parts: list[str], member: tarfile.TarInfo) -> None:
         parent = "/".join(parts[:-1])
         if len(parts) == 2:
             if parts[1] not in _LAYERS or not member.isdir():
-                raise _refused(f"{name[:100]!r} is no layer")
+                raise refused(f"{name[:100]!r} is no layer")
             (self._directory / disk.LAYER).mkdir(mode=0o700, exist_ok=True)
         elif parent not in self._directories:
-            raise _refused(f"{name[:100]!r} comes before its directory")
+            raise refused(f"{name[:100]!r} comes before its directory")
         self._make(name, member)
 
     def _make(self, name: str, member: tarfile.TarInfo) -> None:
@@ -315,7 +286,7 @@ class _Reader:
         if member.islnk():
             layer = "/".join(name.split("/")[:2])
             if member.linkname not in self._files or not member.linkname.startswith(f"{layer}/"):
-                raise _refused(f"{name[:100]!r} is a link to {member.linkname[:100]!r}, which is no file before it")
+                raise refused(f"{name[:100]!r} is a link to {member.linkname[:100]!r}, which is no file before it")
             os.link(self._directory / member.linkname, path, follow_symlinks=False)
             self._files.add(name)
             return
@@ -327,15 +298,15 @@ class _Reader:
             return
         if member.issym():
             if not member.linkname or len(os.fsencode(member.linkname)) >= MAX_PATH:
-                raise _refused(f"{name[:100]!r} is a link to nothing")
+                raise refused(f"{name[:100]!r} is a link to nothing")
             path.symlink_to(member.linkname)
         elif member.isfifo():
             os.mkfifo(path, 0o600)
         elif member.ischr():
             if (member.devmajor, member.devminor) != (0, 0):
-                raise _refused(f"{name[:100]!r} is a device")
+                raise refused(f"{name[:100]!r} is a device")
             os.mknod(path, stat.S_IFCHR, 0)
-        elif member.pax_headers.get(_KIND) == _SOCKET:
+        elif member.pax_headers.get(KIND) == _SOCKET:
             os.mknod(path, stat.S_IFSOCK | 0o600)
         else:
             self._write(name, member)
@@ -345,13 +316,11 @@ class _Reader:
     def _write(self, name: str, member: tarfile.TarInfo) -> None:
         self._files.add(name)
         self._left -= member.size
-        source, left = self._open(member), member.size
+        left = member.size
         fd = os.open(self._directory / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         with open(fd, "wb", buffering=0) as target:
             while left:
-                data = source.read(min(_PIECE, left))
-                if not data:
-                    raise _damaged(f"{name!r} is cut off")
+                data = self._tar.read(_PIECE)
                 left -= len(data)
                 if data.count(0) == len(data):
                     target.seek(len(data), os.SEEK_CUR)  # a hole stays one
@@ -364,15 +333,17 @@ class _Reader:
         path = self._directory / name
         for what, number in (("owner", member.uid), ("group", member.gid)):
             if not 0 <= number < 2**32 - 1:
-                raise _refused(f"{name[:100]!r} has {what} {number}")
+                raise refused(f"{name[:100]!r} has {what} {number}")
         os.chown(path, member.uid, member.gid, follow_symlinks=False)
         if not member.issym():
             os.chmod(path, stat.S_IMODE(member.mode))
         for key, text in member.pax_headers.items():
-            if key.startswith(_XATTR):
-                xattr, value = key.removeprefix(_XATTR), text.encode("utf-8", "surrogateescape")
+            if key.startswith(XATTR):
+                xattr, value = key.removeprefix(XATTR), text.encode("utf-8", "surrogateescape")
                 if not _is_carried(xattr, value):
-                    raise _refused(f"{name[:100]!r} has the attribute {xattr[:100]!r}")
+                    raise refused(f"{name[:100]!r} has the attribute {xattr[:100]!r}")
+                self._check_fit(name, len(value))
+                self._left -= len(value)
                 os.setxattr(path, xattr, value, follow_symlinks=False)
         os.utime(path, (member.mtime, member.mtime), follow_symlinks=False)
 
@@ -381,7 +352,7 @@ class _Reader:
         rounds = sorted(self._directory.glob("pre-*"), key=lambda path: int(path.name.removeprefix("pre-")))
         for number, path in enumerate(rounds):
             if path.name != f"pre-{number}":
-                raise _refused(f"round {number} of pre-copy is missing")
+                raise refused(f"round {number} of pre-copy is missing")
         for before, path in zip(rounds, [*rounds[1:], self._directory / disk.IMAGE], strict=False):
             (path / "parent").symlink_to(f"../{before.name}")
 
