@@ -187,7 +187,6 @@ def _generate(request: CreateRequest, directory: Path, cgroups_path: str, privat
         masked=host.thermal_paths(),
         cgroups_path=cgroups_path,
         cgroup_namespace=os.path.exists("/proc/self/ns/cgroup"),
-        oom_score_adj=int(Path("/proc/self/oom_score_adj").read_text()),
     )
     composed = spec.compose(request, findings)
     layer, entries = layers.place(views, directory)

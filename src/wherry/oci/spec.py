@@ -45,7 +45,6 @@ class Findings:
     masked: tuple[str, ...]
     cgroups_path: str
     cgroup_namespace: bool
-    oom_score_adj: int = 0
 
 
 def compose(request: CreateRequest, findings: Findings) -> dict[str, Any]:
@@ -66,8 +65,6 @@ def compose(request: CreateRequest, findings: Findings) -> dict[str, Any]:
 
 
 def _process(request: CreateRequest, findings: Findings, chosen: tuple[str, ...], hostname: str) -> dict[str, Any]:
-    # A daemon that systemd protects from the OOM killer must not protect its containers. Upwards, nobody needs a right.
-    spared = {"oomScoreAdj": 0} if findings.oom_score_adj < 0 else {}
     term = ("TERM=xterm",) if request.stdio.terminal else ()
     own = (f"PATH={environment.PATH}", f"HOSTNAME={hostname}", f"HOME={findings.account.home}", *term)
     return {
@@ -80,7 +77,6 @@ def _process(request: CreateRequest, findings: Findings, chosen: tuple[str, ...]
         "capabilities": capabilities.sets(chosen, findings.account.uid),
         "rlimits": limits.rlimits(request.ulimits, findings.held),
         "noNewPrivileges": not request.privileged,
-        **spared,
     }
 
 

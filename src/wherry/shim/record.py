@@ -24,6 +24,10 @@ LEAVE = 0.1
 #: More than an exit record has.
 RESERVED = 512
 
+OOM_SCORE = "/proc/self/oom_score_adj"
+#: Whether the OOM killer is told to spare us (proc(5), oom_score_adj).
+_is_spared = False
+
 _exit: dict[str, int] = {}
 _reason = ""
 
@@ -112,6 +116,19 @@ def tell(fd: int, line: str) -> None:
         pass
 
 
+def learn_oom_score() -> None:
+    """Remember whether what is started here would be spared by the OOM killer, as we are."""
+    global _is_spared
+    _is_spared = int(read_file(OOM_SCORE)) < 0
+
+
+def _share_oom_score() -> None:
+    """Let the OOM killer have us as any other: a daemon is spared, but not at the expense of its containers."""
+    fd = os.open(OOM_SCORE, os.O_WRONLY | os.O_CLOEXEC)
+    os.write(fd, b"0")
+    os.close(fd)
+
+
 def spawn(argv: list[str], streams: list[int], env: list[str]) -> int:
     """Start a program in a process group of its own, with `streams` as 0, 1 and 2; it dies with this shim.
 
@@ -126,6 +143,8 @@ def spawn(argv: list[str], streams: list[int], env: list[str]) -> int:
         libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != shim:
             os._exit(1)
+        if _is_spared:
+            _share_oom_score()
         signal.set_wakeup_fd(-1)
         # Python ignores these two, and what is ignored stays so across exec.
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)

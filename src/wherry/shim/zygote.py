@@ -39,6 +39,7 @@ def main(fd: int, scratch: str) -> None:
     os.closerange(3, fd)
     os.closerange(fd + 1, creation.MAX_FD)
     creation.learn_argument_area()
+    record.learn_oom_score()
     requests = socket.socket(fileno=fd)
     # Until it is ready it dies with its wherryd, whose successor removes what it rehearses with.
     libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGKILL)
