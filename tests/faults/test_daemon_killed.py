@@ -249,3 +249,18 @@ async def _work(world: World, round_: int, number: int, chance: float) -> None:
                 await client.service.delete(req.DeleteRequest(id=world.id(name), force=True))
             else:
                 await client.service.wait(world.process_ref(name))
+
+
+@scenario
+async def test_what_is_larger_written_down_than_it_came_is_read_back(world: World) -> None:
+    # 1.8 MB that are 5.4 MB in JSON, three times over: state.json, process.json and config.json.
+    env = tuple(f"E{number}={'é' * 60_000}" for number in range(15))
+    world.start()
+    async with world.client() as client:
+        await client.service.run(world.request("a", env=env))
+    world.kill()
+    world.start()
+    async with world.client() as client:
+        info = await client.service.get(world.ref("a"))
+        assert (info.state, info.request.env) == ("running", env)
+        assert (await client.service.restart(req.StopRequest(id=info.id, timeout=0))).state == "running"

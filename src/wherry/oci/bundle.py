@@ -95,7 +95,7 @@ def reopen(directory: Path, *, is_layered: bool) -> dict[str, Any]:
     """
     if is_layered:
         layers.revive(directory)
-    process: dict[str, Any] = config.load_config(directory / config.FILE)["process"]
+    process: dict[str, Any] = config.load_config(directory / config.FILE, config.MAX_OWN_BYTES)["process"]
     return process
 
 

@@ -13,18 +13,20 @@ from wherry.oci import text, users
 FILE = "config.json"
 #: Larger than any that is meant seriously.
 MAX_BYTES = 4 * 1024 * 1024
+#: What a request makes: arguments and environment of 2 MiB (execve(2)), of which a byte becomes six at most.
+MAX_OWN_BYTES = 16 * 1024 * 1024
 
 _T = TypeVar("_T")
 
 
-def load_config(path: Path) -> dict[str, Any]:
+def load_config(path: Path, limit: int = MAX_BYTES) -> dict[str, Any]:
     """Return the configuration in the file `path`, with the types of all that Wherry itself reads in it checked.
 
     Raises NotFound when it is not there, InvalidArgument naming the file and the cause when it is anything but an OCI
-    configuration of at most 4 MiB.
+    configuration of at most `limit` bytes.
     """
     try:
-        content = paths.read_regular(str(path), MAX_BYTES)
+        content = paths.read_regular(str(path), limit)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise errors.NotFound(f"cannot read bundle {path.parent}: no {path.name} there") from error
     except OSError as error:
