@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -179,3 +180,23 @@ async def test_a_start_that_failed_does_not_hide_how_it_had_ended(world: World, 
         assert info.exit.status == 3
         assert info.processes[0].exit == info.exit
         assert await client.service.wait(world.process_ref("a")) == info.exit
+
+
+@scenario
+async def test_what_a_container_said_last_is_not_taken_for_the_words_of_its_runtime(world: World) -> None:
+    runtime, said = world.base / "failing", 'exec: "nope": executable file not found in $PATH'
+    runtime.write_text(
+        f'#!/bin/sh\n[ -e {world.base}/fails ] || exec crun "$@"\n'
+        'case " $* " in *" run "*|*" create "*) exit 9;; esac\nexec crun "$@"\n'
+    )
+    runtime.chmod(0o755)
+    world.start()
+    async with world.client() as client:
+        request = world.request("a", "sh", "-c", f"echo '{said}' >&2; sleep 300", runtime=str(runtime))
+        log = Path((await client.service.run(request)).processes[0].log_path)
+        await eventually_async("it has spoken", lambda: said in log.read_text())
+        (world.base / "fails").touch()
+        with pytest.raises(errors.RuntimeFailed) as found:
+            await client.service.restart(req.StopRequest(id=world.id("a"), timeout=0))
+        assert type(found.value) is errors.RuntimeFailed
+        assert said not in found.value.message

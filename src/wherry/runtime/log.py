@@ -14,6 +14,8 @@ from wherry.model import status as st
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 #: Bytes of log read at a time.
 BLOCK = 256 * 1024
+#: Bytes in which a runtime has said what it had to.
+_END = 8192
 
 
 def parse_entry(line: bytes) -> tuple[bytes, str, bytes]:
@@ -173,6 +175,19 @@ class Reader:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def read_end(path: Path, begin: int) -> str:
+    """Return what was written behind `begin`, at most the last 8 KiB of it; "" when the log cannot be read."""
+    try:
+        with open(os.open(path, _READ), "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            # With less in it than there was it is a new one.
+            file.seek(max(begin if begin <= size else 0, size - _END))
+            block = file.read(_END)
+    except OSError:
+        return ""
+    return b"".join(chunk.data for chunk in parse_block(block)).decode(errors="replace")
 
 
 def list_rotated(path: Path) -> list[tuple[int, Path]]:

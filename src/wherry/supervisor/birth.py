@@ -231,11 +231,13 @@ def _job(core: Core, live: LiveContainer, process: LiveProcess) -> dict[str, lis
 async def _spawn(core: Core, live: LiveContainer, process: LiveProcess, fields: dict[str, list[str]], what: str) -> int:
     disk = process.opened()
     exit_fd = disk.open_exit_writer()
+    path = live.disk.log_path(process.id)
+    begin = path.stat().st_size if path.exists() else 0
     try:
         return await core.zygote.spawn_shim(fields, exit_fd, float(fields["timeout"][0]))
     except errors.RuntimeFailed as error:
-        printed = _tail(live, process)
-        said = drivers.words(drivers.read_log(disk.directory / "log.json"), printed)
+        # Until its process runs, the log holds nothing else behind what it held.
+        said = drivers.words(drivers.read_log(disk.directory / "log.json"), log.read_end(path, begin))
         raise _name_command(drivers.failure(what, int(error.message), said), process) from None
     except errors.WherryError as error:
         raise type(error)(f"cannot {what}: {error.message}") from error
@@ -249,15 +251,6 @@ def _name_command(error: errors.WherryError, process: LiveProcess) -> errors.Whe
     if isinstance(error, errors.CommandNotFound | errors.CommandNotExecutable) and command not in error.message:
         return type(error)(f"{error.message}: {command}")
     return error
-
-
-def _tail(live: LiveContainer, process: LiveProcess) -> str:
-    """Return the end of what the runtime printed: until its process runs, the log holds nothing else."""
-    try:
-        block = live.disk.log_path(process.id).read_bytes()[-8192:]
-    except OSError:
-        return ""
-    return b"".join(chunk.data for chunk in log.parse_block(block)).decode(errors="replace")
 
 
 async def start(core: Core, live: LiveContainer) -> None:
