@@ -92,11 +92,12 @@ def find_orphans(world: World, infos: tuple[st.ContainerInfo, ...]) -> list[str]
 
 def _describe(pid: int) -> str:
     """Return what a process shows of itself: name and state, parent, arguments and where it works."""
-    with contextlib.suppress(OSError):
+    found = f"{pid} ({proc.read_parent(pid)}) {name_of(pid)}"
+    with contextlib.suppress(OSError):  # a zombie works nowhere
         place = Path(f"/proc/{pid}")
         command = (place / "cmdline").read_bytes().split(b"\0", 1)[0].decode(errors="replace")
-        return f"{pid} ({proc.read_parent(pid)}) {name_of(pid)} {command!r} in {os.readlink(place / 'cwd')}"
-    return f"{pid} {name_of(pid)}"
+        found += f" {command!r} in {os.readlink(place / 'cwd')}"
+    return found
 
 
 async def settle(world: World, client: Client) -> tuple[tuple[st.ContainerInfo, ...], list[st.Event]]:

@@ -263,7 +263,7 @@ class World:
         """Reap orphans: PID 1 may be somebody who does not."""
         for process in self.owned:
             process.poll()
-        held = {process.pid for process in self.owned}
+        held = {process.pid for process in self.owned if process.returncode is None}  # numbers come again
         for pid in children(os.getpid()):
             if pid not in held and name_of(pid).endswith("Z"):
                 with contextlib.suppress(ChildProcessError):
