@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import stat
 import time
+from asyncio.subprocess import PIPE
 from pathlib import Path
 
 import pytest
@@ -172,3 +174,36 @@ async def test_an_image_that_was_cut_off_is_refused_at_once(world: World) -> Non
             await client.container(id).clone(world.id("b"), checkpoint="x")
         assert await get_state(client, req.ContainerRef(id=world.id("b"))) == ""
         await client.container(id).delete_checkpoint("x")
+
+
+@scenario
+async def test_a_container_that_poses_as_criu_keeps_nobody_waiting(world: World) -> None:
+    place = f"/tmp/{world.id('posed')}/.making-x"
+    poses = f"mkdir -p {place}; exec 5>{place}/pages-1.img; echo ready; exec sleep 300"
+    world.start()
+    async with world.client() as client:
+        # Whoever writes in a file of that name, and whoever has the arguments of a runtime that is at it.
+        for name, args in (
+            ("a", ("sh", "-c", poses)),
+            ("b", ("sh", "-c", "echo ready; read x", "--image-path", place)),
+        ):
+            await client.service.run(world.request(name, *args, stdio=req.Stdio(stdin_open=True)))
+            for _ in range(500):
+                if await client.container(world.id(name)).output():
+                    break
+                await asyncio.sleep(0.02)
+            else:
+                pytest.fail(f"{name} says nothing")
+        assert place in _commands()
+        Path(place).mkdir(parents=True)
+        try:
+            assert criu.find_workers(Path(place)) == []
+            script = f"exec 5>{place}/pages-1.img; echo; read x"
+            writer = await asyncio.create_subprocess_exec("sh", "-c", script, stdin=PIPE, stdout=PIPE)
+            assert writer.stdout is not None
+            await writer.stdout.readline()
+            assert [worker.pid for worker in criu.find_workers(Path(place))] == [writer.pid]
+            writer.kill()
+            await writer.wait()
+        finally:
+            shutil.rmtree(Path(place).parent)

@@ -162,23 +162,37 @@ class Worker:
 def find_workers(place: Path) -> list[Worker]:
     """Return who works in the directory `place` of a checkpoint: has it in its command line, or files of it open.
 
-    Blocks. criu is called by a runtime, and survives it; nothing in its command line tells what it is at.
+    Blocks. criu is called by a runtime, and survives it; nothing in its command line tells what it is at. What runs in
+    a container may look like one of them, and is none.
     """
     inside = f"{os.path.realpath(place)}/"
     named = [f"--{option}\0{place}".encode() for option in ("image-path", "work-path")]
+    own = os.readlink("/proc/self/ns/pid")
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
         try:
             command = (entry / "cmdline").read_bytes()
-            is_runtime = any(name in command for name in named)
-            if is_runtime or any(os.readlink(fd).startswith(inside) for fd in (entry / "fd").iterdir()):
+            is_ours = os.readlink(entry / "ns/pid") == own
+            is_runtime = is_ours and any(name in command for name in named)
+            if is_runtime or any(_is_inside(fd, inside, is_ours) for fd in (entry / "fd").iterdir()):
                 state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
                 found.append(Worker(int(entry.name), is_runtime, state in "TZX"))
         except OSError:
             continue  # it has just ended
     return found
+
+
+def _is_inside(fd: Path, inside: str, is_ours: bool) -> bool:
+    """Tell whether an open file lies below: a path in a container is one of its own root, which it chooses."""
+    path = os.readlink(fd)
+    if not path.startswith(inside):
+        return False
+    try:
+        return os.path.samestat(fd.stat(), os.stat(path))
+    except FileNotFoundError:
+        return is_ours  # it has been removed
 
 
 def end_workers(place: Path) -> None:
