@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from grpc import StatusCode as Code
@@ -109,3 +110,22 @@ def test_only_checkpoints_are_deleted(client: Client, tmp_path: Path) -> None:
     assert code == Code.FAILED_PRECONDITION
     assert "it is no checkpoint" in text
     assert (tmp_path / "dir" / "precious").is_dir()
+
+
+def test_a_link_in_a_bundle_leads_no_checkpoint_elsewhere(client: Client, tmp_path: Path) -> None:
+    bundle = client.bundle("sleep", "60")
+    other = tmp_path / "other"
+    (other / "c1").mkdir(parents=True)
+    (other / "c1" / "config.json").write_text("{}")
+    Path(bundle, "checkpoints").symlink_to(other)
+    client.start("top", bundle=bundle)
+    calls: list[tuple[str, dict[str, Any]]] = [
+        ("CreateCheckpoint", {"id": "top", "checkpoint": pb.Checkpoint(name="c2")}),
+        ("DeleteCheckpoint", {"id": "top", "name": "c1"}),
+        ("ListCheckpoint", {"id": "top"}),
+        ("CreateContainer", {"id": "new", "bundlePath": bundle, "checkpoint": "c1"}),
+    ]
+    for name, fields in calls:
+        code, text = client.fail(name, **fields)
+        assert (code, "checkpoints is a link" in text) == (Code.FAILED_PRECONDITION, True), (name, text)
+    assert [path.name for path in other.iterdir()] == ["c1"]

@@ -32,8 +32,13 @@ _MAKING = ".making-"
 
 
 def find_directory(bundle: str, given: str) -> Path:
-    """Return the directory of all checkpoints."""
-    return Path(given) if given else Path(bundle) / DEFAULT
+    """Return the directory of all checkpoints. Raises FailedPrecondition for a bundle's that is a link elsewhere."""
+    if given:
+        return Path(given)
+    found = Path(bundle) / DEFAULT
+    if found.is_symlink():
+        raise errors.FailedPrecondition(f"{found} is a link: give the directory that is meant as checkpointDir")
+    return found
 
 
 async def create(supervisor: Supervisor, live: LiveContainer, request: pb.CreateCheckpointRequest) -> None:
