@@ -50,6 +50,7 @@ def test_it_becomes_one_of_here() -> None:
         ({"cap_add": ("NET_ADMIN", "CAP_SYS_ADMIN")}, ("cap=NET_ADMIN", "cap=SYS_ADMIN")),
         ({"runtime_args": ("--debug",)}, ("runtime-args",)),
         ({"no_pivot": True}, ("no-pivot",)),
+        ({"runtime": "halt"}, ("runtime=halt",)),
         ({"source": Source(kind="rootfs", path="/srv/root")}, ("path=/srv/root",)),
         ({"source": Source(here="/srv/here")}, ("path=/srv/here",)),
         ({"mounts": (Mount(target="/d", source="/dev"), Mount(target="/t", type="tmpfs"))}, ("path=/dev",)),
@@ -79,6 +80,13 @@ def test_a_path_can_be_another_one_here() -> None:
 def test_a_runtime_is_a_name() -> None:
     info, _ = grants.adopt(tell(runtime="/tmp/mine/runc"), ImportRequest())
     assert info.request.runtime == "runc"
+
+
+def test_a_program_that_is_no_runtime_of_ours_has_to_be_granted() -> None:
+    told = tell() | {"runtime": "/usr/sbin/halt"}
+    with pytest.raises(errors.PermissionDenied, match="--grant 'runtime=halt'"):
+        grants.adopt(told, ImportRequest())
+    assert grants.adopt(told, ImportRequest(grants=("runtime=halt",)))[0].runtime == "halt"
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,8 @@ class ImportRequest:
     """Take a checkpoint from an archive, as `name` of the container `id` ("": what the archive says).
 
     What it asks for of this host it has only by one of `grants`: `privileged`, `network=host`, `cap=NAME`, `path=PATH`
-    or `path=THERE:HERE` for each path of the host that it names, `runtime-args`, `no-pivot`, `unix-sockets`, or `all`.
+    or `path=THERE:HERE` for each path of the host that it names, `runtime=NAME` for one but crun and runc,
+    `runtime-args`, `no-pivot`, `unix-sockets`, or `all`.
     """
 
     id: str = ""

@@ -14,12 +14,14 @@ from wherry.model.checkpoint import CheckpointInfo, ImportRequest
 from wherry.model.request import CreateRequest, Mount
 from wherry.oci import bundle, limits, text
 from wherry.runtime.checkpoint import MAX_PRE_COPY, MOVING, Outside
+from wherry.runtime.driver import KNOWN
 
 #: The grant of everything, for what one has written oneself.
 ALL = "all"
 _PATH = "path="
 _PLAIN = frozenset({ALL, "privileged", "network=host", "runtime-args", "no-pivot", "unix-sockets"})
 _CAPABILITY = re.compile(r"cap=[A-Z_]{1,32}")
+_RUNTIME_GRANT = re.compile(r"runtime=[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 #: By which criu knows a file (runtime/checkpoint.py); it becomes a line of criu's configuration.
 _STREAM = re.compile(r"|file\[[0-9a-f]{1,16}:[0-9a-f]{1,16}\]")
 #: A runtime's name, which is looked up on PATH.
@@ -30,13 +32,13 @@ _MAX_TEXT = 1024
 def check(grants: Iterable[str]) -> None:
     """Raise InvalidArgument for a grant that means nothing."""
     for grant in grants:
-        if grant in _PLAIN or _CAPABILITY.fullmatch(grant):
+        if grant in _PLAIN or _CAPABILITY.fullmatch(grant) or _RUNTIME_GRANT.fullmatch(grant):
             continue
         old, _, new = grant.removeprefix(_PATH).partition(":")
         if not grant.startswith(_PATH) or not old.startswith("/") or (new and not new.startswith("/")):
             raise errors.InvalidArgument(
                 f"grant {text.shorten(grant)} is not valid: {', '.join(sorted(_PLAIN))}, cap=NAME,"
-                " path=/PATH and path=/THERE:/HERE are"
+                " runtime=NAME, path=/PATH and path=/THERE:/HERE are"
             )
 
 
@@ -95,6 +97,11 @@ def _name_runtime(path: str) -> str:
     return name
 
 
+def _is_known(runtime: str) -> bool:
+    # Any other name is one of any program of this host.
+    return not runtime or os.path.basename(runtime) in KNOWN
+
+
 def _grant(request: CreateRequest, info: CheckpointInfo, grants: Sequence[str]) -> CreateRequest:
     """Return the request with this host's paths. Raises PermissionDenied when it asks for what is not granted."""
     needed = {
@@ -104,6 +111,7 @@ def _grant(request: CreateRequest, info: CheckpointInfo, grants: Sequence[str]) 
         "no-pivot": request.no_pivot,
         "unix-sockets": info.unix_sockets,
         **{f"cap={name.upper().removeprefix('CAP_')}": True for name in request.cap_add},
+        **{f"runtime={_name_runtime(path)}": True for path in (info.runtime, request.runtime) if not _is_known(path)},
     }
     paths = _find_paths(request)
     places = dict(grant.removeprefix(_PATH).partition(":")[::2] for grant in grants if grant.startswith(_PATH))

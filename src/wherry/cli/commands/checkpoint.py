@@ -206,8 +206,8 @@ def make_import_parser(prog: str) -> Parser:
         metavar="GRANT",
         action="append",
         default=[],
-        help="let it have this: path=THERE[:HERE], privileged, network=host, cap=NAME, runtime-args, no-pivot,\n"
-        "unix-sockets, all",
+        help="let it have this: path=THERE[:HERE], privileged, network=host, cap=NAME, runtime=NAME,\n"
+        "runtime-args, no-pivot, unix-sockets, all",
     )
     parser.option("file", metavar="FILE", help="the archive; - is standard input")
     return parser
