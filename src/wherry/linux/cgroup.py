@@ -36,11 +36,12 @@ def read_path(pid: int) -> str:
     On version 1 that of the pids, memory or freezer controller, which the runtimes always make.
     """
     try:
-        lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+        text = os.fsdecode(Path(f"/proc/{pid}/cgroup").read_bytes())
     except OSError:
         return ""
     found = ""
-    for line in lines:
+    # Names are whoever's who may make one: any bytes, any line end but this.
+    for line in text.rstrip("\n").split("\n"):
         _, controllers, path = line.split(":", 2)
         if set(controllers.split(",")) & {"pids", "memory", "freezer"}:
             return path if path != "/" else ""
@@ -119,12 +120,11 @@ def _find_waiting(path: str, places: frozenset[str]) -> int:
     Told by proc(5), /proc/PID/wchan: the state says of all frozen ones the same.
     """
     for pid in find_pids(path):
-        for file in Path(f"/proc/{pid}/task").glob("*/wchan"):
-            try:
-                if file.read_text() in places:
-                    return pid
-            except OSError:
-                continue  # it has just ended
+        try:
+            if any(file.read_text() in places for file in Path(f"/proc/{pid}/task").glob("*/wchan")):
+                return pid
+        except OSError:
+            continue  # it, or a thread of it, has just ended
     return 0
 
 

@@ -35,7 +35,7 @@ def read(
 
 def _text(file: Path) -> str:
     try:
-        return file.read_text()
+        return file.read_text(errors="replace")  # of names in it anybody may be the author
     except OSError:  # this kernel, or this controller, does not have it
         return ""
 
@@ -168,7 +168,7 @@ def _hugetlb(top: Path, usage: str, limit: str) -> tuple[st.HugetlbStats, ...]:
 def read_networks(pid: int) -> tuple[st.NetworkStats, ...]:
     """Return the interfaces that `pid` sees, with their counters; none when it has ended."""
     found = []
-    for line in _text(Path(f"/proc/{pid}/net/dev")).splitlines()[2:]:
+    for line in _text(Path(f"/proc/{pid}/net/dev")).split("\n")[2:]:
         name, _, rest = line.partition(":")
         numbers = [int(word) for word in rest.split()]
         if len(numbers) < 12:
@@ -177,5 +177,5 @@ def read_networks(pid: int) -> tuple[st.NetworkStats, ...]:
         keys = ("bytes", "packets", "errors", "dropped")
         counts = {f"rx_{key}": value for key, value in zip(keys, rx, strict=True)}
         counts |= {f"tx_{key}": value for key, value in zip(keys, tx, strict=True)}
-        found.append(st.NetworkStats(name=name.strip(), **counts))
+        found.append(st.NetworkStats(name=name.lstrip(" "), **counts))
     return tuple(found)

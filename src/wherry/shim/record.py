@@ -219,7 +219,7 @@ def write_starttime(pid: int) -> None:
 def find_oom_file(pid: int) -> str:
     """Return the file that counts OOM kills in the cgroup of `pid`, "" when there is none (cgroups(7))."""
     try:
-        lines = read_file(f"/proc/{pid}/cgroup").decode().splitlines()
+        lines = os.fsdecode(read_file(f"/proc/{pid}/cgroup")).rstrip("\n").split("\n")
     except OSError:
         return ""
     found = ""
