@@ -175,6 +175,21 @@ def test_second_daemon_on_the_same_directories_is_refused(world: World) -> None:
     assert f"cannot use {world.state}: another supervisor has it (pid {world.pid})" in line
 
 
+@pytest.mark.parametrize("kind", ["directory", "link"])
+def test_a_state_directory_that_a_stranger_has_put_there_is_refused_and_left_as_it_is(world: World, kind: str) -> None:
+    directory, mode = world.base / "strange", 0o755
+    if kind == "link":
+        directory.symlink_to(other := world.base / "ours")
+        other.mkdir(mode=mode)
+    else:
+        directory.mkdir(mode=mode)
+    os.lchown(directory, 65534, 65534)
+    line = _run_rival(world, *world.argv(state=directory))
+    assert f"cannot use {directory}: it, or where it leads, belongs to user 65534" in line
+    assert directory.stat().st_mode & 0o777 == mode
+    assert list(directory.iterdir()) == []
+
+
 def test_root_directory_of_another_state_directory_is_refused(world: World) -> None:
     world.start()
     assert "another supervisor has it" in _run_rival(world, *world.argv(state=world.base / "other"))

@@ -12,6 +12,22 @@ from wherry.linux import failpoint, files
 from wherry.supervisor.core import Settings
 
 
+def take_directory(directory: Path, mode: int) -> None:
+    """Make a directory, or take the one that is there, with just this mode. Raises PermissionDenied for a stranger's.
+
+    Below a directory in which everybody may write, anybody could have put his own there, or a link to another's.
+    """
+    directory.mkdir(mode=mode, parents=True, exist_ok=True)
+    for status in (directory.lstat(), directory.stat()):
+        if status.st_uid not in (0, os.geteuid()):
+            raise errors.PermissionDenied(
+                f"cannot use {directory}: it, or where it leads, belongs to user {status.st_uid}, who could have put"
+                " anything there; give it to root, or name another"
+            )
+    # Whoever made it: a directory that others may search leads to setuid files in layers (CVE-2021-41103).
+    directory.chmod(mode)
+
+
 def take_lock(path: Path, directory: Path) -> int:
     """Return a descriptor that holds the lock of a directory. Raises FailedPrecondition when somebody else has it."""
     failpoint.hit("lock.open")

@@ -66,7 +66,8 @@ class Supervisor(MigrationCalls):
     async def open(self) -> None:
         """Take the directories and begin recovery; calls wait for its end.
 
-        Raises FailedPrecondition when another supervisor has the directories, or they do not belong together.
+        Raises FailedPrecondition when another supervisor has the directories, or they do not belong together, and
+        PermissionDenied for directories that cannot be used or are a stranger's.
         """
         settings = self.core.settings
         try:
@@ -78,11 +79,8 @@ class Supervisor(MigrationCalls):
                 raise errors.InvalidArgument(f"cannot use {str(directory)!r}: it is not printable text")
         try:
             failpoint.hit("state.mkdir")
-            settings.state_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
-            settings.root_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # Whoever made them: a directory that others may search leads to setuid files in layers (CVE-2021-41103).
-            settings.state_dir.chmod(0o711)
-            settings.root_dir.chmod(0o700)
+            locks.take_directory(settings.state_dir, 0o711)
+            locks.take_directory(settings.root_dir, 0o700)
             for directory, name in ((settings.state_dir, "wherryd.lock"), (settings.root_dir, "lock")):
                 self._lock_fds.append(locks.take_lock(directory / name, directory))
             locks.check_pair(settings)
