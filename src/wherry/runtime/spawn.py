@@ -18,6 +18,10 @@ owned: set[int] = set()
 #: Seconds in which a killed program is gone, or else is in the hands of the kernel; the loop stands still meanwhile.
 KILL_TIMEOUT = 0.2
 _IGNORED = (signal.SIGPIPE, signal.SIGXFSZ)
+#: What systemd tells the program that it has started itself (sd_notify(3), sd_listen_fds(3), sd_watchdog_enabled(3)).
+_OURS_ALONE = frozenset(
+    {"NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "WATCHDOG_PID", "WATCHDOG_USEC"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +99,8 @@ def start(argv: Sequence[str], streams: dict[int, int], env: Mapping[str, str] |
     try:
         # vfork inside: nothing of this large process is copied. Every other descriptor is close-on-exec (PEP 446).
         # Python ignores these two, and an ignored signal would stay so in the container.
-        environment = {**os.environ, **env} if env else os.environ
         pid = os.posix_spawn(
-            argv[0], list(argv), environment, file_actions=null + given, setpgroup=0, setsigdef=_IGNORED
+            argv[0], list(argv), _environment(env or {}), file_actions=null + given, setpgroup=0, setsigdef=_IGNORED
         )
         owned.add(pid)
         return pid
@@ -107,6 +110,15 @@ def start(argv: Sequence[str], streams: dict[int, int], env: Mapping[str, str] |
         raise errors.NotFound(f"cannot execute {argv[0]}: {error.strerror}") from error
     except OSError as error:
         raise errors.FailedPrecondition(f"cannot execute {argv[0]}: {error.strerror}") from error
+
+
+def _environment(more: Mapping[str, str]) -> dict[str, str]:
+    """Return our environment with `more`, without what systemd has told us.
+
+    A runtime takes it for its own: with NOTIFY_SOCKET runc 1.1.5 and crun 1.8.1 wait for the READY=1 of the container,
+    which may never come. In the supervisor of another program (`embed`) the variables are that program's to unset.
+    """
+    return {name: value for name, value in os.environ.items() if name not in _OURS_ALONE} | dict(more)
 
 
 async def _wait(pid: int, timeout: float | None, is_spared: bool) -> int:
