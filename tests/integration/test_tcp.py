@@ -138,6 +138,34 @@ def test_role_migrate_has_no_list(tcp: Tcp) -> None:
             client.containers()
 
 
+@pytest.mark.parametrize("path", ["Containers/Create", "Events/Subscribe"])
+def test_a_request_that_is_none_has_its_own_status_behind_the_gate(tcp: Tcp, path: str) -> None:
+    def ask(*requests: bytes) -> grpc.StatusCode:
+        make: Any = channel.stream_stream(f"/wherry.v1.{path}", None, None)
+        with pytest.raises(grpc.RpcError) as raised:
+            list(make(iter(requests), timeout=20))
+        code: grpc.StatusCode = raised.value.code()
+        return code
+
+    with tcp.channel("boss") as channel:
+        assert ask() is grpc.StatusCode.INVALID_ARGUMENT
+        assert ask(b"\xff") is grpc.StatusCode.INVALID_ARGUMENT
+        assert ask(bytes(methods.MAX_REQUEST + 1)) is grpc.StatusCode.RESOURCE_EXHAUSTED
+    tcp.check_unharmed()
+
+
+def test_a_wait_that_is_left_leaves_no_task_behind_the_gate(tcp: Tcp) -> None:
+    with tcp.connect("boss") as client:
+        container = client.run("host", "sleep", "60")
+        before = tcp.daemon.count_tasks()
+        for _ in range(5):
+            with pytest.raises(errors.DeadlineExceeded):
+                container.wait(0.2)
+        eventually(lambda: tcp.daemon.count_tasks() <= before)
+        container.delete(force=True)
+    tcp.check_unharmed()
+
+
 async def test_streams_that_are_left_leave_no_task_behind_the_gate(tcp: Tcp) -> None:
     with wherry.Sync(tcp.daemon.address) as owner:
         owned = owner.run("host", "sh", "-c", "echo hi; exec sleep 60", id="followed")

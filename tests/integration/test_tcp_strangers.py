@@ -6,11 +6,13 @@ import contextlib
 import dataclasses
 import os
 import socket
+import ssl
 import struct
 import subprocess
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -21,6 +23,7 @@ from tests.support.eventually import SLOW, eventually
 from tests.support.tcp import Tcp
 from wherry import errors
 from wherry.client.tls import Tls
+from wherry.wire import methods
 
 pytestmark = pytest.mark.requires("openssl")
 
@@ -155,4 +158,59 @@ def test_garbage_and_half_open_connections_harm_nobody(tcp: Tcp) -> None:
             assert client.version().api == "wherry.v1"
     eventually(lambda: len(list(descriptors.iterdir())) <= before)
     eventually(lambda: not tcp.daemon.read("ps"))
+    tcp.check_unharmed()
+
+
+def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+    """Return an HTTP/2 frame (RFC 9113, 4.1)."""
+    return struct.pack(">HBBBI", len(payload) >> 8, len(payload) & 0xFF, kind, flags, stream) + payload
+
+
+def format_headers(path: str) -> bytes:
+    """Return the headers of a call, each as a literal without Huffman coding (RFC 7541, 6.2.2)."""
+    fields = {":method": "POST", ":scheme": "https", ":path": path, ":authority": "localhost", "te": "trailers"}
+    fields["content-type"] = "application/grpc"
+    return b"".join(
+        bytes([0, len(name)]) + name.encode() + bytes([len(value)]) + value.encode() for name, value in fields.items()
+    )
+
+
+def read_frames(data: bytes) -> list[tuple[int, int, int]]:
+    """Return kind, flags and stream of every whole frame."""
+    found = []
+    while len(data) >= 9 and len(data) >= 9 + (size := int.from_bytes(data[:3], "big")):
+        found.append((data[3], data[4], int.from_bytes(data[5:9], "big")))
+        data = data[9 + size :]
+    return found
+
+
+@pytest.mark.parametrize("path", ["Containers/Create", "Events/Subscribe", "Containers/Attach", "Containers/Nothing"])
+def test_who_may_nothing_is_told_so_before_a_request_of_his_is_received(tcp: Tcp, path: str) -> None:
+    tls = tcp.clients["stranger"]
+    context = ssl.create_default_context(cafile=str(tls.ca))
+    context.load_cert_chain(tls.cert, tls.key)
+    context.set_alpn_protocols(["h2"])
+    with context.wrap_socket(open_socket(tcp), server_hostname="localhost") as connection:
+        # Of 4 MB that are announced a few bytes come: if they are waited for, who waits holds what has come.
+        begun = struct.pack(">BI", 0, 4_000_000) + bytes(1000)
+        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b""))
+        connection.sendall(frame(1, 4, 1, format_headers(f"/wherry.v1.{path}")) + frame(0, 0, 1, begun))
+        connection.settimeout(20 * SLOW)
+        data = b""
+        while not any(kind == 1 and flags & 1 and stream == 1 for kind, flags, stream in read_frames(data)):
+            piece = connection.recv(4096)
+            assert piece, "an answer, and the end of the stream"
+            data += piece
+    assert f"cannot call /wherry.v1.{path}: tls-clients of this wherryd" in tcp.daemon.log_text
+    tcp.check_unharmed()
+
+
+def test_a_request_of_any_size_is_refused_as_that_of_a_stranger(tcp: Tcp) -> None:
+    with tcp.channel("stranger") as channel:
+        for size in (0, methods.MAX_REQUEST, 2 * methods.MAX_REQUEST):
+            for make in (channel.unary_unary, channel.unary_stream):
+                call: Any = make("/wherry.v1.Containers/Create", None, None)
+                with pytest.raises(grpc.RpcError) as raised:
+                    list(call(bytes(size), timeout=20))
+                assert (size, raised.value.code()) == (size, grpc.StatusCode.PERMISSION_DENIED)
     tcp.check_unharmed()

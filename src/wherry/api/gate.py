@@ -17,6 +17,7 @@ from wherry.api import roles, status
 _logger = logging.getLogger(__name__)
 _Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 _Read: TypeAlias = Callable[[Any], Any]
+_Take: TypeAlias = Callable[[Any, Any], Awaitable[Any]]
 _Check: TypeAlias = Callable[[Any], Awaitable[None]]
 
 
@@ -67,40 +68,47 @@ def read_names(properties: Mapping[str, Any] | None) -> list[str]:
 
 def _guard(handler: _Handler, check: _Check) -> _Handler:
     inner: Any = handler.stream_unary if handler.request_streaming else handler.unary_unary
-    make = grpc.stream_unary_rpc_method_handler if handler.request_streaming else grpc.unary_unary_rpc_method_handler
-    read, late = _split_reading(handler)
+    deserialize, take = _split_reading(handler)
 
-    async def handle(request: Any, context: Any) -> Any:
+    async def handle(requests: Any, context: Any) -> Any:
         await check(context)
-        return await inner(late(request), context)
+        return await inner(await take(requests, context), context)
 
-    return make(handle, read, handler.response_serializer)
+    return grpc.stream_unary_rpc_method_handler(handle, deserialize, handler.response_serializer)
 
 
 def _guard_stream(handler: _Handler, check: _Check) -> _Handler:
     inner: Any = handler.stream_stream if handler.request_streaming else handler.unary_stream
-    make = grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler
-    read, late = _split_reading(handler)
+    deserialize, take = _split_reading(handler)
 
-    async def handle(request: Any, context: Any) -> AsyncIterator[Any]:
+    async def handle(requests: Any, context: Any) -> AsyncIterator[Any]:
         await check(context)
-        async with contextlib.aclosing(inner(late(request), context)) as answers:
+        async with contextlib.aclosing(inner(await take(requests, context), context)) as answers:
             async for answer in answers:
                 yield answer
 
-    return make(handle, read, handler.response_serializer)
+    return grpc.stream_stream_rpc_method_handler(handle, deserialize, handler.response_serializer)
 
 
-def _split_reading(handler: _Handler) -> tuple[_Read | None, _Read]:
-    """Return how gRPC is to read a request, and how we are to once the caller is known.
+def _split_reading(handler: _Handler) -> tuple[_Read | None, _Take]:
+    """Return how gRPC is to read messages, and how we are to get the request once the caller is known.
 
-    A single request is read by gRPC before the handler is called, and bytes that are none end in a traceback in the
-    log: nothing for strangers to bring about. Those of a stream are read when they are asked for.
+    To gRPC every call on TCP has a stream of requests, which are received when they are asked for. A single one it
+    would receive whole (methods.MAX_REQUEST) before the handler is called, from anybody, in as many calls as he likes;
+    and bytes that are none would end in a traceback in the log.
     """
-    read = handler.request_deserializer
-    if handler.request_streaming or read is None:
-        return read, lambda request: request
-    return None, read
+    deserialize = handler.request_deserializer
+
+    async def take_stream(requests: Any, _context: Any) -> Any:
+        return requests
+
+    async def take_one(_requests: Any, context: Any) -> Any:
+        data = await context.read()
+        if data is grpc.aio.EOF:
+            await status.abort(context, errors.InvalidArgument("cannot read the request: there is none"))
+        return deserialize(data) if deserialize else data
+
+    return (deserialize, take_stream) if handler.request_streaming else (None, take_one)
 
 
 def _unknown(check: _Check) -> _Handler:
