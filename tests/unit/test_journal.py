@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import json
 import os
+import tracemalloc
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -110,6 +112,93 @@ def test_a_slow_subscriber_reads_from_disk_what_memory_no_longer_has(tmp_path: P
     with opened(tmp_path) as book:
         add(book)
         assert asyncio.run(scenario(book)) == list(range(1, count + 1))
+
+
+def count_held() -> int:
+    return sum(isinstance(thing, st.Event) for thing in gc.get_objects())
+
+
+async def stall(book: Journal, subscribers: int, check: Callable[[], None]) -> None:
+    """Have subscribers from the beginning that take one event and no more, and check while they wait."""
+    streams = [aiter(book.subscribe(0, follow=True)) for _ in range(subscribers)]
+    for stream in streams:
+        assert (await anext(stream)).seq == 1
+    check()
+    for stream in streams:
+        await stream.aclose()  # type: ignore[attr-defined] # it is a generator
+
+
+def test_slow_subscribers_hold_a_few_events_each_and_not_a_segment(tmp_path: Path) -> None:
+    with opened(tmp_path) as book:
+        add(book, journal.RECENT + 2 * journal.SEGMENT_EVENTS)
+        before = count_held()
+
+        def check() -> None:
+            assert count_held() - before <= 20 * 64
+
+        asyncio.run(stall(book, 20, check))
+
+
+def test_slow_subscribers_hold_few_bytes_however_large_the_labels_are(tmp_path: Path) -> None:
+    with opened(tmp_path) as book:
+        for _ in range(2 * journal.RECENT):
+            book.append("start", namespace="n", container="c", generation=1, labels={"a": "x" * 16_000})
+        tracemalloc.start()
+        try:
+            before, _ = tracemalloc.get_traced_memory()
+
+            def check() -> None:
+                assert tracemalloc.get_traced_memory()[0] - before < 20 * 64_000
+
+            asyncio.run(stall(book, 20, check))
+        finally:
+            tracemalloc.stop()
+
+
+def test_a_replay_reads_each_line_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = 0
+    parse = json.loads
+
+    def counting(line: bytes) -> Any:
+        nonlocal lines
+        lines += 1
+        return parse(line)
+
+    with opened(tmp_path) as book:
+        count = 2 * journal.SEGMENT_EVENTS
+        add(book, count)
+        book._recent.clear()
+        monkeypatch.setattr(json, "loads", counting)
+        assert replay(book) == list(range(1, count + 1))
+        assert count <= lines <= count + 10
+        lines = 0
+        assert replay(book, 1000) == list(range(1001, count + 1))
+        assert count <= lines <= count + 10
+
+
+def test_a_line_that_is_just_being_written_is_told_when_it_is_whole(tmp_path: Path) -> None:
+    async def scenario(book: Journal) -> None:
+        book._recent.clear()
+        stream = aiter(book.subscribe(0, follow=True))
+        assert [(await anext(stream)).seq for _ in range(3)] == [1, 2, 3]
+        with segment.open("ab", buffering=0) as file:
+            file.write(line[:20])
+            book.last_seq = 4
+            async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+                waiting = group.create_task(take(book, 3, 4, at_once))
+                await asyncio.sleep(0.1)
+                assert not waiting.done()
+                file.write(line[20:])
+                add(book)
+                book._recent.clear()
+        assert waiting.result() == [4]
+        assert [(await anext(stream)).seq for _ in range(2)] == [4, 5]
+
+    with opened(tmp_path) as book:
+        add(book, 3)
+        (segment,) = tmp_path.iterdir()
+        line = segment.read_bytes().splitlines(keepends=True)[-1].replace(b'"seq":3', b'"seq":4')
+        asyncio.run(scenario(book))
 
 
 def test_closing_ends_those_who_follow(tmp_path: Path) -> None:
@@ -268,7 +357,7 @@ def test_a_follower_that_retention_overtakes_is_told_where_to_resume(
             if seen == 1:
                 add(book, 100)
 
-        with pytest.raises(errors.OutOfRange, match=r"after 10: events up to \d+ are no longer kept; resume after"):
+        with pytest.raises(errors.OutOfRange, match=r"after 5: events up to \d+ are no longer kept; resume after"):
             asyncio.run(take(book, 0, 110, overtake))
 
 

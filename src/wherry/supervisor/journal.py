@@ -19,7 +19,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from wherry import errors
 from wherry.linux import failpoint, proc
@@ -37,8 +37,11 @@ MAX_SEQ = 2**62
 SYNC_INTERVAL = 0.2
 #: Seconds more behind a sync that failed.
 SYNC_RETRY = 1.0
-#: Events handed to a subscriber at a time.
-_BATCH = 512
+#: Events handed to a subscriber at a time, and bytes of those from disk: he holds them for as long as he is slow.
+_BATCH = 64
+_BATCH_BYTES = 16384
+#: A segment, and a byte in it.
+_Place: TypeAlias = tuple[int, int]
 
 
 class Journal:
@@ -246,9 +249,10 @@ class Journal:
             raise errors.OutOfRange(f"cannot subscribe after {after}: the last event is {self.last_seq}")
         position = self.last_seq if after == -1 else after
         stop = self.last_seq
+        place = (0, 0)
         while not self._closed:
             grown = self._grown
-            events = await self._read_after(position)
+            events, place = await self._read_after(position, place)
             for event in events:
                 if event.seq <= position:  # of a segment that somebody has mixed up: never one twice
                     continue
@@ -261,27 +265,41 @@ class Journal:
                     return
                 await grown.wait()
 
-    async def _read_after(self, position: int) -> list[st.Event]:
+    async def _read_after(self, position: int, place: _Place) -> tuple[list[st.Event], _Place]:
+        """Return some of what follows `position`, and the place behind it if that was read from disk."""
         kept = self.first_seq - 1
         if position < kept:
             raise errors.OutOfRange(
                 f"cannot subscribe after {position}: events up to {kept} are no longer kept; resume after {kept}"
             )
         if self._recent and self._recent[0].seq <= position + 1:
-            return [event for event in self._recent if event.seq > position][:_BATCH]
+            return [event for event in self._recent if event.seq > position][:_BATCH], place
         if position >= self.last_seq:
-            return []
-        # A segment is some megabytes of JSON: not on the loop.
-        return await asyncio.to_thread(self._read_segment, position, list(self._segments))
+            return [], place
+        # A segment may be tens of megabytes of JSON, all of which has to be read at first: not on the loop.
+        return await asyncio.to_thread(self._read_batch, list(self._segments), position, place)
 
-    def _read_segment(self, position: int, segments: list[int]) -> list[st.Event]:
-        """Return what follows `position` in the first segment that has something."""
+    def _read_batch(self, segments: list[int], position: int, place: _Place) -> tuple[list[st.Event], _Place]:
+        """Return some of what follows `position` in the first segment that has something, and the place behind it.
+
+        `place` is where to begin in its segment: what is in front of it is known to be no later than `position`.
+        """
+        found: list[st.Event] = []
         index = max(bisect.bisect_right(segments, position + 1) - 1, 0)
         for first in segments[index:]:
-            events = filter(None, map(_to_event, _read_entries(self._path(first))))
-            if found := [event for event in events if event.seq > position]:
-                return found
-        return []
+            limit = 0
+            for end, entry in _scan(self._path(first), place[1] if place[0] == first else 0):
+                place = first, end
+                event = _to_event(entry)
+                if event is None or event.seq <= position:
+                    continue
+                found.append(event)
+                limit = limit or end + _BATCH_BYTES
+                if len(found) >= _BATCH or end >= limit:
+                    break
+            if found:
+                break
+        return found, place
 
     async def keep_synced(self) -> None:
         """Bring what was written to the disk, SYNC_INTERVAL seconds later, until cancelled; sleeps without events."""
@@ -316,20 +334,33 @@ def _sync(fd: int) -> None:
 
 
 def _read_entries(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the objects in a segment; a torn last line, or a line of NULs after a power cut, is passed over."""
+    """Yield the objects in a segment."""
+    return (entry for _, entry in _scan(path, 0))
+
+
+def _scan(path: Path, begin: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the objects in a segment from byte `begin` on, each with where it ends.
+
+    A torn last line, or a line of NULs after a power cut, is passed over.
+    """
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            file.seek(begin)
+            for line in file:
+                begin += len(line)
+                entry = _parse(path, line.rstrip(b"\n"))
+                if isinstance(entry, dict):
+                    yield begin, entry
     except OSError as error:
         _logger.error("cannot read %s: %s", path, error)
-        return
-    for line in content.split(b"\n"):
-        try:
-            entry = json.loads(line) if line else None
-        except (ValueError, RecursionError):
-            _logger.warning("%s: passed over %d bytes that are no event", path, len(line))
-            continue
-        if isinstance(entry, dict):
-            yield entry
+
+
+def _parse(path: Path, line: bytes) -> Any:
+    try:
+        return json.loads(line) if line else None
+    except (ValueError, RecursionError):
+        _logger.warning("%s: passed over %d bytes that are no event", path, len(line))
+        return None
 
 
 def _to_event(entry: dict[str, Any]) -> st.Event | None:
