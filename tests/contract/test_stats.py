@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from tests.contract.conftest import Box
+from tests.contract.conftest import Box, at_once
 from tests.support.eventually import eventually
 from wherry import errors
 from wherry.model.request import Limits
@@ -34,6 +34,25 @@ def test_a_stream_of_stats_ends_with_the_container(box: Box) -> None:
     assert second.time_ns - first.time_ns >= 40_000_000
     container.kill("KILL")
     assert all(sample.id == container.container_id for sample in stream)
+
+
+def test_however_many_watch_a_container_is_looked_at_twenty_times_a_second(box: Box) -> None:
+    container = box.run("sleep", "60")
+
+    def watch(_number: int) -> list[int]:
+        return [sample.time_ns for sample in itertools.islice(container.watch_stats(0.05), 10)]
+
+    seen = at_once(12, watch)
+    times = sorted({time_ns for found in seen if not isinstance(found, BaseException) for time_ns in found})
+    assert len(times) >= 10
+    assert min(after - before for before, after in itertools.pairwise(times)) >= 40_000_000
+
+
+def test_a_new_limit_is_in_the_stats_at_once(box: Box) -> None:
+    container = box.run("sleep", "60", limits=LIMITS)
+    for pids in range(51, 61):
+        container.update(Limits(pids=pids))
+        assert container.stats().pids.limit == pids
 
 
 def test_stats_of_what_has_ended_are_refused(box: Box) -> None:

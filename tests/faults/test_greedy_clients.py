@@ -5,13 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import threading
 from pathlib import Path
 
 import pytest
 
-from tests.faults.world import World, count_fds, eventually_async, scenario
+import wherry
+from tests.faults.world import SLOW, World, count_fds, eventually_async, scenario
 from wherry.client.client import Client
+from wherry.model import checkpoint as cp
 from wherry.model import request as req
+from wherry.model import status as st
+from wherry.runtime.checkpoint import Checkpoints
+from wherry.supervisor import processes
 
 STREAMS = 1500
 HALVES = 400
@@ -65,3 +71,29 @@ async def test_connections_that_send_half_a_request_keep_nobody_waiting(world: W
             half.close()
         await eventually_async("their descriptors are gone", lambda: count_fds(world.pid) < HALVES / 2)
         await world.check_serving(other)
+
+
+@scenario
+async def test_reads_that_take_for_ever_keep_no_change_waiting(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on = threading.Event()
+
+    def hang(*_: object) -> st.HostProcessList:
+        go_on.wait()  # as /proc does for the arguments of a process whose memory is locked
+        return st.HostProcessList()
+
+    monkeypatch.setattr(processes, "_read", hang)
+    monkeypatch.setattr(Checkpoints, "list", lambda *_: list(hang().processes))
+    async with wherry.supervise(state_dir=world.state, root_dir=world.root, runtime=world.runtime) as client:
+        await client.service.run(world.request("seen"))
+        async with asyncio.TaskGroup() as group:
+            try:
+                for _ in range(20):
+                    group.create_task(client.service.processes(world.ref("seen")))
+                    group.create_task(client.service.list_checkpoints(cp.ListCheckpointsRequest()))
+                async with asyncio.timeout(20 * SLOW):
+                    await world.check_serving(client)
+                    await client.service.kill(req.KillRequest(id=world.id("seen"), signal=9))
+                    assert (await client.service.wait(world.process_ref("seen"))).status == 137
+                    await client.service.delete(req.DeleteRequest(id=world.id("seen")))
+            finally:
+                go_on.set()

@@ -44,7 +44,7 @@ class CheckpointCalls(TransferCalls):
             ids.check("container id", request.id)
         if request.namespace:
             ids.check_namespace(request.namespace)
-        found = await self.core.thread(self.core.checkpoints.list, request.namespace, request.id)
+        found = await self.core.read(self.core.checkpoints.list, request.namespace, request.id)
         return cp.CheckpointList(checkpoints=tuple(found))
 
     async def get_checkpoint(self, request: cp.CheckpointRef) -> cp.CheckpointInfo:

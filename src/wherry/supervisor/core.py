@@ -119,6 +119,7 @@ class Core:
         #: No new work is begun.
         self.is_closing = False
         self._executor = ThreadPoolExecutor(max_workers=4, thread_name_prefix="wherry-disk")
+        self._reader = ThreadPoolExecutor(max_workers=2, thread_name_prefix="wherry-reading")
         self._remover = ThreadPoolExecutor(max_workers=1, thread_name_prefix="wherry-removal")
         #: Reaches another supervisor by its address; None where there is no way to.
         self.connect: Connect | None = None
@@ -134,6 +135,11 @@ class Core:
         """Run blocking work on a file system or on processes beside the loop."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._executor, lambda: function(*args, **kwargs))
+
+    async def read(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run blocking work for who only looks: he may ask a thousand times, and no change waits behind him."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._reader, lambda: function(*args, **kwargs))
 
     async def discard(self, directory: Path) -> None:
         """Remove a directory tree, in a thread of its own: it may have a million files. Raises what `from_os` gives."""
@@ -180,6 +186,7 @@ class Core:
     def close_threads(self) -> None:
         """Let the threads end."""
         self._executor.shutdown(wait=True)
+        self._reader.shutdown(wait=True)
         self._remover.shutdown(wait=True)
         self.transfers.shutdown(wait=True)
 

@@ -13,6 +13,7 @@ from wherry.model import codec, ids
 from wherry.model import request as req
 from wherry.model import status as st
 from wherry.model.lifecycle import ALIVE, AT_REST, CONTAINER, EXEC, Change, State, advance
+from wherry.model.stats import Stats
 from wherry.runtime.container import Container, Record
 from wherry.runtime.process import Process
 
@@ -161,6 +162,8 @@ class LiveContainer:
         self.checks: health.Watch | None = None
         #: Somebody says that it does not run where it was to go on.
         self.is_given_up = asyncio.Event()
+        #: What it used, when that was read (time.monotonic) and the record at that time; None as long as nobody asks.
+        self.sample: tuple[Stats, float, Record] | None = None
         #: Changes of state so far: the same number before and after tells that nothing has come between.
         self.moves = 0
         #: Runs out when a restart is due, or the removal of a container that removes itself.

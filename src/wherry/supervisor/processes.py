@@ -31,7 +31,7 @@ async def list_processes(core: Core, live: LiveContainer) -> st.HostProcessList:
     known = {
         process.pid: process.id for process in live.processes.values() if process.pid and not process.settled.is_set()
     }
-    return await core.thread(_read, live.saved.cgroup, known)
+    return await core.read(_read, live.saved.cgroup, known)
 
 
 def _read(path: str, known: Mapping[int, str]) -> st.HostProcessList:
