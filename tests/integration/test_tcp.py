@@ -129,13 +129,19 @@ def test_role_read_cannot_change_anything_nor_get_in(tcp: Tcp) -> None:
     tcp.check_unharmed()
 
 
-def test_role_migrate_has_no_list(tcp: Tcp) -> None:
-    with tcp.connect("mover") as client:
+def test_role_migrate_sees_nothing_that_is_here(tcp: Tcp) -> None:
+    with wherry.Sync(tcp.daemon.address) as owner, tcp.connect("mover") as client:
+        owned = owner.run("host", "sleep", "60", id="secret", env=["TOKEN=1"])
         assert client.info().version
-        with pytest.raises(errors.NotFound):
-            client.container("nobody").info()
-        with pytest.raises(errors.PermissionDenied, match="cannot call /wherry.v1.Containers/List: 'mover' has the"):
-            client.containers()
+        for name, look in (
+            ("Containers/List", client.containers),
+            ("Containers/Get", client.container("secret").info),
+            ("Containers/Get", client.container("nobody").info),
+            ("Containers/Stats", client.container("secret").stats),
+        ):
+            with pytest.raises(errors.PermissionDenied, match=f"cannot call /wherry.v1.{name}: 'mover' has the"):
+                look()
+        owned.delete(force=True)
 
 
 @pytest.mark.parametrize("path", ["Containers/Create", "Events/Subscribe"])

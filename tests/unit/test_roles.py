@@ -23,7 +23,7 @@ READ = {
     *("/wherry.v1.Events/Subscribe", "/wherry.v1.System/Version", "/wherry.v1.System/Info"),
     *("/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"),
 }
-MIGRATE = {"/wherry.v1.Containers/Get", "/wherry.v1.System/Version", "/wherry.v1.System/Info"}
+MIGRATE = {"/wherry.v1.System/Version", "/wherry.v1.System/Info"}
 
 
 def test_every_call_is_known_here() -> None:
