@@ -144,10 +144,23 @@ _REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 def from_os(what: str, error: OSError) -> WherryError:
     """Return the named error for one of the operating system: "cannot <what>: <file>: <cause>"."""
     file = f"{error.filename}: " if error.filename else ""
-    text = f"cannot {what}: {file}{error.strerror or error}"
+    text = printable(f"cannot {what}: {file}{error.strerror or error}")
     if error.errno in _FULL:
         return ResourceExhausted(text)
     return PermissionDenied(text) if error.errno in _REFUSED else Internal(text)
+
+
+def printable(text: str, kept: str = "") -> str:
+    """Return `text` harmless to a terminal: what does not print, unless it is `kept`, is written as an escape.
+
+    Names of files and arguments are anybody's who makes an archive, a bundle or a container.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        letter if letter.isprintable() or letter in kept else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
 
 
 def named() -> dict[str, type[WherryError]]:

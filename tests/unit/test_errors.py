@@ -84,6 +84,13 @@ def test_a_file_name_that_is_not_utf8_never_makes_the_call_hang(tmp_path: Path) 
     assert came.message == "cannot open /a/?"
 
 
+def test_a_name_that_a_terminal_would_obey_arrives_as_text(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as raised:
+        (tmp_path / "\x1b[2J\nwherry: fine").open()
+    (came,) = ask(tmp_path, raised.value)
+    assert came.message == rf"cannot do that: {tmp_path}/\x1b[2J\nwherry: fine: No such file or directory"
+
+
 def test_what_nobody_raised_on_purpose_is_internal_and_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (came,) = ask(tmp_path, KeyError("colour"))
     assert type(came) is errors.Internal

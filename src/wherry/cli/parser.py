@@ -43,7 +43,8 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print what is wrong with the command line and exit."""
-        self.exit(self.misused, f"{self.prog}: cannot read the command line: {message} (see {self.prog} --help)\n")
+        cause = errors.printable(message)
+        self.exit(self.misused, f"{self.prog}: cannot read the command line: {cause} (see {self.prog} --help)\n")
 
     def parse_leading(self, words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         """Parse options and the first other word; return the words behind it untouched, less one leading `--`."""
@@ -131,8 +132,9 @@ line_end = "\n"
 
 def say(message: str) -> None:
     """Print a message of Wherry's own on stderr, in one piece; a closed stderr is not an error."""
+    text = errors.printable(message, kept="\n")
     try:
-        sys.stderr.write(f"wherry: {message}{line_end}")
+        sys.stderr.write(f"wherry: {text}{line_end}")
         sys.stderr.flush()
     except (OSError, ValueError):
         pass

@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from wherry import errors
+
 _GAP = "   "
 
 
@@ -46,9 +48,7 @@ def format_plain(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> list
 
 def clean(text: str) -> str:
     """Return `text` on one line and harmless to a terminal: what does not print is written as an escape."""
-    if text.isprintable():
-        return text
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
+    return errors.printable(text)
 
 
 def to_plain(value: Any) -> Any:

@@ -6,6 +6,8 @@ import json
 import logging
 from datetime import UTC, datetime
 
+from wherry import errors
+
 
 def _format_time(created: float) -> str:
     return datetime.fromtimestamp(created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -13,8 +15,12 @@ def _format_time(created: float) -> str:
 
 class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        text = f"{_format_time(record.created)} {record.levelname.lower():7} {record.name}: {record.getMessage()}"
-        return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
+        message = errors.printable(record.getMessage())
+        text = f"{_format_time(record.created)} {record.levelname.lower():7} {record.name}: {message}"
+        if not record.exc_info:
+            return text
+        trace = errors.printable(self.formatException(record.exc_info), kept="\n")
+        return f"{text}\n{trace}"
 
 
 class _Json(logging.Formatter):

@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _keep_descriptors()
         asyncio.run(_run(settings))
     except errors.WherryError as error:
-        sys.stderr.write(f"wherryd: {error.message}\n")
+        sys.stderr.write(f"wherryd: {errors.printable(error.message)}\n")
         return 1
     return 0
 
