@@ -141,11 +141,16 @@ _FULL = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno
 _REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
+def is_passing(error: OSError) -> bool:
+    """Tell whether an error of the operating system is a want of room, descriptors or memory."""
+    return error.errno in _FULL
+
+
 def from_os(what: str, error: OSError) -> WherryError:
     """Return the named error for one of the operating system: "cannot <what>: <file>: <cause>"."""
     file = f"{error.filename}: " if error.filename else ""
     text = printable(f"cannot {what}: {file}{error.strerror or error}")
-    if error.errno in _FULL:
+    if is_passing(error):
         return ResourceExhausted(text)
     return PermissionDenied(text) if error.errno in _REFUSED else Internal(text)
 

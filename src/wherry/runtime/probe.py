@@ -41,6 +41,8 @@ async def probe(name: str, scratch: Path) -> st.RuntimeInfo:
         problem = await _try(path, scratch)
     except errors.WherryError as error:
         return st.RuntimeInfo(name=name, path=path, problem=error.message)
+    except OSError as error:  # a full state directory, for one: that is no reason to stop here
+        return st.RuntimeInfo(name=name, path=path, problem=errors.from_os(f"try {name}", error).message)
     warning = floors.find_warning(version)
     return st.RuntimeInfo(name=name, path=path, version=version, problem=problem, warning=warning)
 

@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 #: Seconds between tries to write an event to a full disk.
 FULL_DISK_RETRY = 1.0
-#: Seconds until what could not be read for want of descriptors or memory is read again.
+#: Seconds until what could not be done for want of descriptors or memory is tried again.
 SHORTAGE_RETRY = 0.1
 #: Archives that are read or written at once.
 MAX_TRANSFERS = 64
@@ -160,12 +160,14 @@ class Core:
                 return
 
     async def reread(self, read: Callable[[], Awaitable[T]]) -> T:
-        """Read what is on disk, again and again while descriptors or memory are short: that says nothing about it."""
+        """Do what may be done twice, again and again while descriptors, memory or room are short: that says nothing."""
         while True:
             try:
                 return await read()
-            except errors.ResourceExhausted as error:
-                _logger.error("%s; trying again", error.message)
+            except (errors.ResourceExhausted, OSError) as error:
+                if isinstance(error, OSError) and not errors.is_passing(error):
+                    raise
+                _logger.error("%s; trying again", error)
                 await asyncio.sleep(SHORTAGE_RETRY)
 
     async def find_criu(self) -> Criu:

@@ -79,9 +79,8 @@ async def resume(core: Core, live: LiveContainer) -> None:
     if live.health.status != live.saved.health:
         await _tell(core, live, live.saved.health)
     if live.saved.wants_restart or live.saved.end_reason:
-        live.save(
-            wants_restart=False, end_reason=""
-        )  # a dead daemon was about to end it: the next failure says so anew
+        # A dead daemon was about to end it: the next failure says so anew.
+        await core.insist(lambda: live.save(wants_restart=False, end_reason=""))
     # Not all at the same moment.
     _watch(core, live, random.uniform(0, check.interval))
 
@@ -99,7 +98,7 @@ def end(live: LiveContainer) -> None:
         watch.timer.cancel()
 
 
-def recall(core: Core, live: LiveContainer) -> None:
+async def recall(core: Core, live: LiveContainer) -> None:
     """After a restart of the supervisor, find out what was told of a container's health."""
     saved = live.saved
     if not saved.request.health.args:
@@ -107,7 +106,7 @@ def recall(core: Core, live: LiveContainer) -> None:
     status, time_ns = core.journal.healths.get(saved.generation, ("", 0))
     if status and time_ns >= saved.started_at_ns:
         if saved.health != status:
-            live.save(health=status)
+            await core.insist(lambda: live.save(health=status))
     elif saved.health != STARTING or core.journal.is_forgotten(saved.started_at_ns):
         status = saved.health  # told, and no longer kept
     live.health = st.Health(status=status)

@@ -1,4 +1,4 @@
-"""After a restart: every directory is looked at, all at once, each under a deadline, and its container is known again.
+"""After a restart: every directory is looked at, all at once, and its container is known again.
 
 What was half-made is finished if its process exists, undone if not. What cannot be understood is shown as `unknown`.
 No content of the state directory keeps the supervisor from starting.
@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from pathlib import Path
+from typing import Any
 
 from wherry import errors
 from wherry.linux import failpoint, proc
@@ -38,8 +39,10 @@ from wherry.supervisor.live import LiveContainer, LiveProcess
 
 _logger = logging.getLogger(__name__)
 
-#: Seconds for one container; one that takes longer is shown as `unknown`.
+#: Seconds that calls on others wait for the recovery of one container, which goes on: a full disk may hold it up.
 DEADLINE = 10.0
+#: The same for one that is being removed. Most have little to remove, and are gone when the first call comes.
+REMOVAL_DEADLINE = 2.0
 #: Seconds that clients of the dead daemon have to come back for the output of a container that removes itself.
 RETURN_GRACE = 10.0
 #: Seconds between looks at a creation that its shim is still at.
@@ -49,7 +52,7 @@ _POLL = 0.02
 async def recover(core: Core) -> None:
     """Load everything below the state directory, then set `core.recovered`.
 
-    What a shim is still making is left to a task of its own: a runtime that hangs must not hold everybody up.
+    Each has a task of its own, so that what takes long, a runtime that hangs for instance, holds nobody else up.
     """
     try:
         found = await core.reread(lambda: survey.find(core))
@@ -57,7 +60,7 @@ async def recover(core: Core) -> None:
             core.containers[live.key] = live
         # Before anything is recovered: what recovery itself removes is being removed already.
         stale = await core.thread(_find_stale_checkpoints, core, found)
-        slow = [task for task in await asyncio.gather(*(_recover(core, live) for live in found)) if task is not None]
+        tasks = await asyncio.gather(*(_recover(core, live) for live in found))
         failpoint.hit("recover.recovered")
         await core.thread(_sweep_storage, core, {live.key for live in found})
         await core.thread(core.checkpoints.sweep, stale)
@@ -65,58 +68,65 @@ async def recover(core: Core) -> None:
     finally:
         core.recovered.set()
     _logger.info("recovered %d containers", len(core.containers))
-    for live in list(core.containers.values()):
-        if live.state is State.STOPPED and live.saved.request.auto_remove:
-            deletion.remove_later(core, live, RETURN_GRACE)
     restart.recover_always(core)
-    await asyncio.gather(*slow, return_exceptions=True)
+    await asyncio.gather(*tasks, return_exceptions=True)
     core.journal.told.clear()
     core.journal.generations.clear()
     core.journal.ooms.clear()
     core.journal.healths.clear()
 
 
-async def _recover(core: Core, live: LiveContainer) -> asyncio.Task[None] | None:
-    """Recover one container; return the task that goes on with one that is still being made."""
-    if live.state is State.UNKNOWN:
-        return None
+async def _recover(core: Core, live: LiveContainer) -> asyncio.Task[None]:
+    """Begin to recover one container; return its task once it has ended, or nobody else is to wait for it."""
+    known = asyncio.Event()
+    live.made.clear()
+    task = core.tasks.start(_recover_one(core, live, known), f"recover {live.id}")
+    deadline = REMOVAL_DEADLINE if live.state is State.DELETING else DEADLINE
     try:
-        health.recall(core, live)
-        await core.thread(health.undo_left, live)
-        made = (live.disk.process_directory(ids.INIT) / "control").exists()
-        if made and live.state in (State.CREATING, State.RESTARTING):
-            await _load_process(core, live, ids.INIT)
-            if live.process(ids.INIT).opened().is_shim_alive():
-                live.made.clear()
-                return core.tasks.start(_recover_slowly(core, live), f"recover {live.id}")
-        async with asyncio.timeout(DEADLINE):
-            await _recover_known(core, live)
-        if live.state is State.CHECKPOINTING:
-            return core.tasks.start(checkpoint.recover(core, live), f"recover checkpoint of {live.id}")
-        if live.state is State.MIGRATING or (live.state is State.STOPPED and live.saved.moving_to):
-            core.tasks.start(migration.recover(core, live), f"recover migration of {live.id}")
+        async with asyncio.timeout(deadline):
+            await known.wait()
     except TimeoutError:
-        survey.make_unknown(core, live, f"it could not be recovered within {DEADLINE:g} s")
-    except Exception as error:  # noqa: BLE001 - whatever one directory holds, it must not keep the others from recovery
-        survey.make_unknown(core, live, f"it could not be recovered: {error}")
-    return None
+        _logger.warning("container %s: its recovery takes longer than %g s, and goes on", live.id, deadline)
+    return task
 
 
-async def _recover_slowly(core: Core, live: LiveContainer) -> None:
+async def _recover_one(core: Core, live: LiveContainer, known: asyncio.Event) -> None:
+    """Recover one container; set `known` once nobody else is to wait for it."""
     try:
-        async with live.lock:
-            await _recover_made(core, live)
-    except Exception as error:  # noqa: BLE001 - as above
+        await _recover_state(core, live, known)
+    except Exception as error:  # noqa: BLE001 - whatever one directory holds, it must not keep the others from recovery
         survey.make_unknown(core, live, f"it could not be recovered: {error}")
     finally:
         live.made.set()
+        known.set()
+    if live.state is State.CHECKPOINTING:
+        await checkpoint.recover(core, live)
+    elif live.state is State.MIGRATING or (live.state is State.STOPPED and live.saved.moving_to):
+        core.tasks.start(migration.recover(core, live), f"recover migration of {live.id}")
+    await core.recovered.wait()
+    if live.state is State.STOPPED and live.saved.request.auto_remove:
+        deletion.remove_later(core, live, RETURN_GRACE)
 
 
-async def _recover_known(core: Core, live: LiveContainer) -> None:
-    if live.state is State.DELETING:
-        await deletion.finish_delete(core, live)
+async def _recover_state(core: Core, live: LiveContainer, known: asyncio.Event) -> None:
+    if live.state is State.UNKNOWN:
         return
+    if live.state is State.DELETING:
+        live.is_told_deleted = core.journal.find_told(live.saved.generation, "", 0) == "delete"
+        await deletion.remove_unread(core, live)  # again and again until it can be, like any other
+        return
+    async with live.lock:
+        await health.recall(core, live)
+        await core.reread(lambda: core.thread(health.undo_left, live))
+        await _recover_known(core, live, known)
+
+
+async def _recover_known(core: Core, live: LiveContainer, known: asyncio.Event) -> None:
     if live.state in (State.CREATING, State.RESTARTING):
+        if (live.disk.process_directory(ids.INIT) / "control").exists():
+            await _load_process(core, live, ids.INIT)
+            if live.process(ids.INIT).opened().is_shim_alive():
+                known.set()  # it is as long at that as the runtime takes
         await _recover_made(core, live)
         return
     await _recover_execs(core, live)
@@ -141,8 +151,9 @@ async def _recover_made(core: Core, live: LiveContainer) -> None:
     if live.state is State.RESTARTING:
         await _recover_execs(core, live)
     if init is not None and await _wait_made(core, init) and not _is_last_run(live, init):
-        found = {} if live.saved.cgroup else birth.find_cgroup(core, live, init)
-        live.save(state=State.CREATED.value, created_at_ns=live.saved.created_at_ns or time.time_ns(), **found)
+        found: dict[str, Any] = {} if live.saved.cgroup else birth.find_cgroup(core, live, init)
+        found |= {"state": State.CREATED.value, "created_at_ns": live.saved.created_at_ns or time.time_ns()}
+        await core.insist(lambda: live.save(**found))
         await _recover_init(core, live, init)
     elif live.state is State.RESTARTING:
         await restart.recover(core, live)
@@ -243,7 +254,7 @@ async def _recover_init(core: Core, live: LiveContainer, init: LiveProcess) -> N
     elif saved.started_at_ns and told in (None, "restart", "restore") and not journal.is_forgotten(saved.started_at_ns):
         await core.emit(live, "start", process=ids.INIT, pid=init.pid, count=saved.restarts)
     if live.state in (State.PAUSING, State.PAUSED) and init.opened().is_shim_alive():
-        await pause.recover(core, live)
+        await core.reread(lambda: pause.recover(core, live))
     oom.begin(core, live)
     await restoration.recover(core, live)
     if live.state in (State.RUNNING, State.PAUSED):
@@ -259,7 +270,7 @@ async def _settle_stopped(core: Core, live: LiveContainer, init: LiveProcess) ->
     if live.state is State.STOPPED:
         record = live.saved.last_exit or record  # what lies there may be of a run that could not be made
     else:
-        live.save(state=State.STOPPING.value)
+        await core.insist(lambda: live.save(state=State.STOPPING.value))
         await restart.conclude(core, live, record or st.ExitRecord(status=255, reason="unknown"))
     init.state = State.STOPPED
     init.settle(record)
@@ -269,9 +280,10 @@ async def _settle_stopped(core: Core, live: LiveContainer, init: LiveProcess) ->
 
 async def _finish_start(core: Core, live: LiveContainer, init: LiveProcess) -> None:
     """Finish the start that the daemon was at. A process that has ended was started, as far as anybody can tell."""
-    if init.opened().is_shim_alive() and await core.driver(live).state(live.id) == "created":
+    driver = core.driver(live)
+    if init.opened().is_shim_alive() and await core.reread(lambda: driver.state(live.id)) == "created":
         try:
-            await core.driver(live).start(live.id, init.opened().directory)
+            await driver.start(live.id, init.opened().directory)
         except errors.WherryError as error:
             _logger.error("container %s: %s", live.id, error)
             await core.thread(kill.kill_now, live, init)

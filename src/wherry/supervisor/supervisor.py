@@ -398,6 +398,8 @@ async def _same(existing: LiveContainer, request: req.CreateRequest) -> LiveCont
     await existing.made.wait()
     if existing.failure is not None:
         raise existing.failure
+    if existing.is_gone:  # a dead supervisor was removing it
+        raise errors.Aborted(f"cannot create container {request.id}: the one of that id was deleted meanwhile")
     return existing
 
 

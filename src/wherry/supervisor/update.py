@@ -76,7 +76,7 @@ async def recover(core: Core, live: LiveContainer, *, has_ended: bool) -> None:
     if limits is None:
         return
     if core.journal.find_told(live.saved.generation, "", live.saved.updating_at_ns) == "update":
-        _keep(live, limits)
+        await core.insist(lambda: _keep(live, limits))
         return
     try:
         if has_ended or live.state not in _CHANGEABLE:
@@ -84,10 +84,10 @@ async def recover(core: Core, live: LiveContainer, *, has_ended: bool) -> None:
         await _apply(core, live, limits)
     except errors.WherryError as error:
         _logger.warning("container %s: an update is given up: %s", live.id, error)
-        live.save(updating=None)
+        await core.insist(lambda: live.save(updating=None))
         return
     await core.emit(live, "update", process="")
-    _keep(live, limits)
+    await core.insist(lambda: _keep(live, limits))
 
 
 async def reapply(core: Core, live: LiveContainer, *, pids: bool = False) -> None:
