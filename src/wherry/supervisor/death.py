@@ -116,6 +116,9 @@ async def _conclude(core: Core, live: LiveContainer, process: LiveProcess) -> st
         record = st.ExitRecord(
             status=kill.SHIM_LOST, signal=signal.SIGKILL, exited_at_ns=time.time_ns(), reason="shim-lost"
         )
+    elif process.id == ids.INIT and not live.saved.private_pid:
+        # The kernel has ended nobody with it, and its shim may have been killed before it had, or was not in time.
+        await core.reread(lambda: core.thread(kill.kill_now, live, process))
     reason = live.saved.end_reason if process.id == ids.INIT and not record.reason else ""
     found = dataclasses.replace(record, reason=reason) if reason else record
     # Without a status the shim was killed before it wrote that, or between the two files.
