@@ -55,6 +55,8 @@ class Journal:
         self._counts: dict[int, int] = {}
         self._fd = -1
         self._size = 0
+        #: The file ends in a part of a line that could not be cut off.
+        self._is_torn = False
         self._recent: deque[st.Event] = deque(maxlen=RECENT)
         self._newest: deque[dict[str, Any]] = deque(maxlen=RECENT)
         self._segments_begin = 0
@@ -148,11 +150,10 @@ class Journal:
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise errors.ResourceExhausted(f"cannot begin the journal's {path}: {error.strerror}") from error
-        if self._fd >= 0:
-            _sync(self._fd)
-            os.close(self._fd)
+        self._end_segment()
         self._fd = fd
         self._size = 0
+        self._is_torn = False
         if first not in self._counts:
             self._segments.append(first)
         self._counts[first] = 0
@@ -161,23 +162,48 @@ class Journal:
         except errors.ResourceExhausted as error:
             _logger.error("%s", error)  # a full disk must not keep anybody from his containers
 
+    def _end_segment(self) -> None:
+        """Sync and close the segment that is written. What could not be synced is told and read all the same."""
+        if self._fd < 0:
+            return
+        try:
+            _sync(self._fd)
+        except OSError as error:
+            _logger.error("cannot sync the journal in %s: %s", self._directory, error.strerror)
+        finally:
+            os.close(self._fd)
+            self._fd = -1
+
     def _path(self, first: int) -> Path:
         return self._directory / f"{first:020d}.jsonl"
 
     def _write(self, entry: dict[str, Any]) -> None:
         line = (json.dumps(entry, separators=(",", ":")) + "\n").encode()
+        if self._is_torn:
+            line = b"\n" + line
+        written = 0
         try:
             failpoint.hit("journal.write")
             written = os.write(self._fd, line)
             if written != len(line):
                 raise OSError(28, "No space left on device")
         except OSError as error:
-            os.ftruncate(self._fd, self._size)
+            self._cut_off(written)
             raise errors.ResourceExhausted(
                 f"cannot write the journal in {self._directory}: {error.strerror}"
             ) from error
         self._size += len(line)
+        self._is_torn = False
         self._dirty.set()
+
+    def _cut_off(self, written: int) -> None:
+        """Take back a part of a line; one that stays must not become part of the next event."""
+        try:
+            os.ftruncate(self._fd, self._size)
+        except OSError as error:  # a disk with errors that the kernel has made read-only, for one
+            _logger.error("cannot cut off what is torn in %s: %s", self._directory, error.strerror)
+            self._size += written
+            self._is_torn = True
 
     def append(self, type: str, *, namespace: str, container: str, generation: int, **fields: Any) -> st.Event:
         """Write one event and wake the subscribers. Raises ResourceExhausted when it cannot be written."""
@@ -190,10 +216,14 @@ class Journal:
             generation=generation,
             **fields,
         )
-        if self._counts[self._segments[-1]] >= SEGMENT_EVENTS:
-            self._begin_segment(proc.read_boot_id())
-            self._retire()
-        self._write(codec.to_plain(event))
+        try:
+            if self._counts[self._segments[-1]] >= SEGMENT_EVENTS:
+                self._begin_segment(proc.read_boot_id())
+                self._retire()
+            self._write(codec.to_plain(event))
+        except OSError as error:  # no descriptor is left to read the boot id, for one
+            what = f"cannot write the journal in {self._directory}: {error.strerror}"
+            raise errors.ResourceExhausted(what) from error
         self._counts[self._segments[-1]] += 1
         self.last_seq = event.seq
         if type in ("restart", "restore"):
@@ -210,10 +240,14 @@ class Journal:
             first = self._segments[0]
             left = sum(self._counts.values()) - self._counts[first]
             path = self._path(first)
-            is_old = path.exists() and path.stat().st_mtime_ns < horizon
-            if left < self._retention and not is_old:
+            try:
+                is_old = path.exists() and path.stat().st_mtime_ns < horizon
+                if left < self._retention and not is_old:
+                    return
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                _logger.error("cannot remove %s, which is tried again: %s", path, error.strerror)
                 return
-            path.unlink(missing_ok=True)
             del self._segments[0], self._counts[first]
 
     @property
@@ -307,25 +341,26 @@ class Journal:
             await self._dirty.wait()
             await asyncio.sleep(SYNC_INTERVAL)
             self._dirty.clear()
-            fd = os.dup(self._fd)  # a new segment may begin meanwhile
             try:
-                await asyncio.to_thread(_sync, fd)
+                await self._sync_now()
             except OSError as error:
                 # The kernel may have dropped what it could not write (fsync(2)); what comes is to be kept all the same.
                 _logger.error("cannot sync the journal in %s: %s", self._directory, error.strerror)
                 self._dirty.set()
                 await asyncio.sleep(SYNC_RETRY)
-            finally:
-                os.close(fd)
+
+    async def _sync_now(self) -> None:
+        fd = os.dup(self._fd)  # a new segment may begin meanwhile
+        try:
+            await asyncio.to_thread(_sync, fd)
+        finally:
+            os.close(fd)
 
     def close(self) -> None:
         """Sync and close; subscribers end."""
         self._closed = True
         self._grown.set()
-        if self._fd >= 0:
-            _sync(self._fd)
-            os.close(self._fd)
-            self._fd = -1
+        self._end_segment()
 
 
 def _sync(fd: int) -> None:
