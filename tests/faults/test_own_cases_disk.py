@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import json
 import os
@@ -123,6 +124,46 @@ async def test_exits_are_exact_though_the_state_directory_is_full(world: World, 
             record = await client.service.wait(world.process_ref(f"a{number}"))
             assert (record.status, record.reason) == (number, "")
         await world.check_serving(client)
+
+
+@contextlib.contextmanager
+def _filled(directory: Path) -> Iterator[None]:
+    """Leave no room on the disk of a directory."""
+    ballast = directory / "ballast"
+    subprocess.run(["dd", "if=/dev/zero", f"of={ballast}", "bs=512"], stderr=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        ballast.unlink()
+
+
+@scenario
+async def test_a_start_that_has_happened_is_saved_once_there_is_room(world: World, small_state: Path) -> None:
+    world.start(failpoint="start.started=1*delay(2)")
+    async with world.client() as client:
+        info = await client.service.create(world.request("a"))
+        starting = asyncio.gather(client.service.start(world.ref("a")), return_exceptions=True)
+        await eventually_async("it runs", lambda: name_of(info.pid).startswith("sleep"))
+        with _filled(small_state):
+            await eventually_async("it cannot be saved", lambda: "cannot write down" in world.log())
+            assert not starting.done()
+        assert [getattr(answer, "state", answer) for answer in await starting] == ["running"]
+        assert is_alive(info.pid)
+        assert [event.type for event in await world.events(client)] == ["create", "start"]
+
+
+@scenario
+async def test_what_removes_itself_is_removed_once_its_state_can_be_saved(world: World) -> None:
+    world.start(failpoint="exit.saved=1*delay(2)")
+    state = world.directory("a").parent / "state.json"
+    async with world.client() as client:
+        await client.service.run(world.request("a", "sh", "-c", "sleep 0.5", auto_remove=True))
+        await eventually_async("it has ended", lambda: b'"stopped"' in state.read_bytes())
+        (state.parent / ".state.json.new").mkdir()  # in the way of any new one
+        await eventually_async("it cannot be removed", lambda: "Is a directory" in world.log())
+        (state.parent / ".state.json.new").rmdir()
+        await eventually_async("it is removed", lambda: not state.parent.exists())
+        assert [event.type for event in await world.events(client)] == ["create", "start", "exit", "delete"]
 
 
 def _is_kept_from_writing(directory: Path) -> bool:

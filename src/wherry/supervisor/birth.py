@@ -301,7 +301,9 @@ def _blame(error: errors.WherryError, live: LiveContainer, had_ended: bool) -> e
 async def started(core: Core, live: LiveContainer, init: LiveProcess) -> None:
     """Record that a created container runs."""
     live.check(Change.STARTED)
-    live.save(**_start_fields(live, init))
+    fields = _start_fields(live, init)
+    # It runs. Who heard of a failure would start it again, and have it killed for running already.
+    await core.insist(lambda: live.save(**fields))
     failpoint.hit("start.saved")
     await _tell_start(core, live, init)
     await health.begin(core, live)

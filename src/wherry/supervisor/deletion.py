@@ -140,8 +140,8 @@ async def remove_unread(core: Core, live: LiveContainer) -> None:
     await live.wait_unread()
     try:
         await delete(core, live, force=False)
-    except errors.WherryError as error:
-        if live.state is not State.DELETING:
+    except (errors.WherryError, OSError) as error:
+        if live.state not in (State.STOPPED, State.DELETING):
             return  # somebody has started it once more
         _logger.error("container %s: %s; trying again", live.id, error)
         remove_later(core, live, REMOVAL_RETRY)
