@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import time
 from typing import Any
@@ -20,6 +21,8 @@ from wherry.runtime.process import Process
 from wherry.supervisor import death, deletion, health, kill, oom, restoration, update
 from wherry.supervisor.core import Core
 from wherry.supervisor.live import EXTRA, LiveContainer, LiveProcess
+
+_logger = logging.getLogger(__name__)
 
 LOG_MAX_BYTES = 16 * 1024 * 1024
 LOG_MAX_FILES = 4
@@ -373,14 +376,19 @@ async def exec_started(core: Core, live: LiveContainer, process: LiveProcess) ->
 
 async def undo_exec(core: Core, live: LiveContainer, process: LiveProcess) -> None:
     """Take back an exec that failed, or that nobody finished."""
-    if process.disk is not None:
-        await core.thread(kill.end_shim, process.disk)
-        await core.thread(kill.kill_now, live, process)
-        await core.thread(kill.kill_unknown, live)
+    try:
+        if process.disk is not None:
+            await core.thread(kill.end_shim, process.disk)
+            await core.thread(kill.kill_now, live, process)
+            await core.thread(kill.kill_unknown, live)
+            await core.thread(live.disk.remove_process, process.id)
+    except (errors.WherryError, OSError) as error:
+        _logger.error("cannot undo process %s of container %s: %s", process.id, live.id, error)
+    finally:
+        # Whatever is left of it: the end of its container waits for this.
         process.let_go()
-        await core.thread(live.disk.remove_process, process.id)
-    live.processes.pop(process.id, None)
-    process.settle(None)
+        live.processes.pop(process.id, None)
+        process.settle(None)
 
 
 def forget_exec(live: LiveContainer, process_id: str) -> None:

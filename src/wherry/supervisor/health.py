@@ -167,19 +167,31 @@ async def on_end(core: Core, live: LiveContainer, process: LiveProcess) -> None:
     watch = live.checks
     if core.is_closing and watch is not None:
         return  # the next supervisor undoes it
-    record = await core.reread(process.read_exit)
-    output = await core.thread(_read_output, live.disk.log_path(process.id))
-    if watch is not None and (record is None or record.reason == "timeout"):
-        await core.thread(_kill_session, live, watch.session)
-    await birth.undo_exec(core, live, process)
-    if watch is None:
-        return
     found = None
-    if record is None:
+    try:
+        found = await _take_result(core, live, process, watch)
+    except (errors.WherryError, OSError) as error:  # of the host: the next check is due all the same
+        _logger.warning("container %s: cannot check its health: %s", live.id, error)
+    if watch is not None:
+        await _conclude(core, live, watch, found)
+
+
+async def _take_result(core: Core, live: LiveContainer, process: LiveProcess, watch: Watch | None) -> st.Health | None:
+    """Return what a check that has ended tells of the container, None for nothing; undo the check."""
+    try:
+        record = await core.reread(process.read_exit)
+        output = await core.thread(_read_output, live.disk.log_path(process.id))
+        if watch is not None and (record is None or record.reason == "timeout"):
+            await core.thread(_kill_session, live, watch.session)
+    finally:
+        await birth.undo_exec(core, live, process)
+    if watch is not None and record is None:
         _logger.warning("container %s: the shim of a health check was killed", live.id)
-    elif record.status == 0 or not await _is_ending(core, live, record):
-        found = _find(live, record, output)
-    await _conclude(core, live, watch, found)
+    if watch is None or record is None:
+        return None
+    if record.status != 0 and await _is_ending(core, live, record):
+        return None
+    return _find(live, record, output)
 
 
 async def _is_ending(core: Core, live: LiveContainer, record: st.ExitRecord) -> bool:
