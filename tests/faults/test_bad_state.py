@@ -23,6 +23,11 @@ def _replace(path: Path, make: Callable[[Path], object]) -> None:
     make(path)
 
 
+def _change_state(directory: Path, **fields: str) -> None:
+    path = directory / "state.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+
+
 DAMAGE: dict[str, Callable[[Path], object]] = {
     "empty state.json": lambda d: (d / "state.json").write_text(""),
     "torn state.json": lambda d: os.truncate(d / "state.json", 40),
@@ -30,6 +35,8 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "NUL state.json": lambda d: (d / "state.json").write_bytes(b"\0" * 500),
     "absurd state": lambda d: (d / "state.json").write_text('{"generation":"x","request":5}'),
     "deep state.json": lambda d: (d / "state.json").write_text("[" * 100_000),
+    "absurd checkpoint": lambda d: _change_state(d, checkpointing="a/b"),
+    "absurd checkpoint under way": lambda d: _change_state(d, state="checkpointing", checkpointing="../b"),
     "no state.json": lambda d: (d / "state.json").unlink(),
     "FIFO state.json": lambda d: _replace(d / "state.json", os.mkfifo),
     "directory state.json": lambda d: _replace(d / "state.json", os.mkdir),

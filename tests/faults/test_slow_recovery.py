@@ -9,6 +9,7 @@ import signal
 
 import pytest
 
+import wherry
 from tests.faults.world import SLEEPER, SLOW, World, eventually_async, scenario
 from wherry import errors
 from wherry.client.client import Client
@@ -31,7 +32,9 @@ async def _die(world: World, point: str, *requests: req.CreateRequest) -> None:
 
 async def _check_end(world: World, client: Client, name: str) -> None:
     """Kill a container's process from outside: its end is noticed and told."""
-    os.kill((await client.service.get(world.ref(name))).pid, signal.SIGKILL)
+    pid = (await client.service.get(world.ref(name))).pid
+    assert pid > 0, "else it would be everybody here"
+    os.kill(pid, signal.SIGKILL)
     async with asyncio.timeout(10 * SLOW):
         assert (await client.service.wait(world.process_ref(name))).status == 137
 
@@ -88,3 +91,27 @@ async def test_a_state_directory_without_room_makes_no_container_unknown(
         assert (await client.service.get(world.ref("a"))).state == state
         if state == "running":
             await _check_end(world, client, "a")
+
+
+def _fail(*_args: object) -> None:
+    raise OSError(5, "Input/output error")
+
+
+@scenario
+async def test_what_cannot_be_tidied_up_keeps_nobody_from_recovery(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    always = req.RestartPolicy(name="always", delay=0.01)
+    world.start()
+    async with world.client() as client:
+        await client.service.run(world.request("a"))
+        await client.service.run(world.request("b", restart=always))
+        await client.service.stop(req.StopRequest(id=world.id("b"), timeout=0))
+    world.kill()
+    for name in ("_find_stale_checkpoints", "_sweep_storage"):
+        monkeypatch.setattr(recovery, name, _fail)
+    async with wherry.supervise(state_dir=world.state, root_dir=world.root, runtime=world.runtime) as client:
+        await _check_end(world, client, "a")
+        async with asyncio.timeout(10 * SLOW):
+            while (await client.service.get(world.ref("b"))).state != "running":
+                await asyncio.sleep(0.05)

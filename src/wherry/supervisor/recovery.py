@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from wherry import errors
 from wherry.linux import failpoint, proc
@@ -38,6 +39,8 @@ from wherry.supervisor.core import Core
 from wherry.supervisor.live import LiveContainer, LiveProcess
 
 _logger = logging.getLogger(__name__)
+P = ParamSpec("P")
+T = TypeVar("T")
 
 #: Seconds that calls on others wait for the recovery of one container, which goes on: a full disk may hold it up.
 DEADLINE = 10.0
@@ -59,11 +62,11 @@ async def recover(core: Core) -> None:
         for live in found:
             core.containers[live.key] = live
         # Before anything is recovered: what recovery itself removes is being removed already.
-        stale = await core.thread(_find_stale_checkpoints, core, found)
+        stale = await _tidy(core, _find_stale_checkpoints, core, found) or ()
         tasks = await asyncio.gather(*(_recover(core, live) for live in found))
         failpoint.hit("recover.recovered")
-        await core.thread(_sweep_storage, core, {live.key for live in found})
-        await core.thread(core.checkpoints.sweep, stale)
+        await _tidy(core, _sweep_storage, core, {live.key for live in found})
+        await _tidy(core, core.checkpoints.sweep, stale)
         failpoint.hit("recover.swept")
     finally:
         core.recovered.set()
@@ -74,6 +77,15 @@ async def recover(core: Core) -> None:
     core.journal.generations.clear()
     core.journal.ooms.clear()
     core.journal.healths.clear()
+
+
+async def _tidy(core: Core, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+    """Do in a thread what removes things; when it cannot be done there is more left, and recovery goes on."""
+    try:
+        return await core.thread(function, *args, **kwargs)
+    except (errors.WherryError, OSError) as error:
+        _logger.error("cannot tidy up: %s", error)
+        return None
 
 
 async def _recover(core: Core, live: LiveContainer) -> asyncio.Task[None]:

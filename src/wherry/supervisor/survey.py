@@ -82,7 +82,10 @@ def _is_id(name: str, reserved: frozenset[str] = frozenset()) -> bool:
 def _load(core: Core, namespace: str, container_id: str) -> LiveContainer:
     disk = Container(core.directories, namespace, container_id)
     try:
-        live = LiveContainer(disk, _load_patiently(disk))
+        saved = _load_patiently(disk)
+        if saved.checkpointing:  # a name that is none would keep whoever looks for its directory from all the others
+            core.checkpoints.path(namespace, container_id, saved.checkpointing)
+        live = LiveContainer(disk, saved)
     except errors.WherryError as error:
         generation = core.journal.generations.get((namespace, container_id), 0)
         live = LiveContainer(disk, Record(generation=generation, request=CreateRequest(id=container_id)))
