@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import signal
 
 import pytest
 
 import wherry
-from tests.faults.world import SLOW, World, scenario
+from tests.faults.world import SLOW, World, is_alive, scenario
 from wherry.client.client import Client
 from wherry.model import request as req
 from wherry.runtime import container as containers
+from wherry.supervisor import kill
+from wherry.supervisor.live import LiveContainer, LiveProcess
 
 #: Files of a container that a supervisor reads when it starts.
 FILES = ("state.json", "process.json", "exit", "control", "pid", "exit.json")
@@ -107,3 +110,35 @@ async def test_a_survey_that_fails_at_first_does_not_end_in_an_empty_list(world:
         async with asyncio.timeout(20 * SLOW):
             await _check_known(world, client, pids)
         assert not (await client.info()).recovering
+
+
+@scenario
+async def test_a_status_that_cannot_be_read_at_once_keeps_no_end_from_being_told(world: World, fault: Fault) -> None:
+    async with wherry.supervise(state_dir=world.state, root_dir=world.root, runtime=world.runtime) as client:
+        await client.service.run(world.request("a", *ENDING, stdio=req.Stdio(stdin_open=True)))
+        fault.arm("exitStatus")
+        await client.service.close_stdin(world.process_ref("a"))
+        async with asyncio.timeout(10 * SLOW):
+            assert (await client.service.wait(world.process_ref("a"))).status == 7
+        assert not fault.left["exitStatus"]
+
+
+@scenario
+async def test_what_cannot_be_killed_at_once_for_want_of_descriptors_is_killed_and_told(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kill_now, left = kill.kill_now, [errno.EMFILE, errno.ENFILE]
+
+    def fail_first(live: LiveContainer, process: LiveProcess) -> None:
+        if left:
+            raise OSError(left.pop(), "no descriptor")
+        kill_now(live, process)
+
+    monkeypatch.setattr(kill, "kill_now", fail_first)
+    async with wherry.supervise(state_dir=world.state, root_dir=world.root, runtime=world.runtime) as client:
+        pid = (await client.service.run(world.request("a"))).pid
+        os.kill(world.shim_pid("a"), signal.SIGKILL)
+        async with asyncio.timeout(10 * SLOW):
+            assert (await client.service.wait(world.process_ref("a"))).reason == "shim-lost"
+        assert not left
+        assert not is_alive(pid)

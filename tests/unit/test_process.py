@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,6 +42,20 @@ def test_the_names_are_those_of_old_and_private(tmp_path: Path) -> None:
         assert (tmp_path / "init").stat().st_mode & 0o777 == 0o700
         for path in (tmp_path / "init").iterdir():
             assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_one_that_cannot_be_opened_whole_leaves_no_descriptor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, before = os.open, len(os.listdir("/proc/self/fd"))
+
+    def fail(path: Path, flags: int, mode: int = 0o777) -> int:
+        if path.name == "control":
+            raise OSError(errno.EMFILE, "Too many open files", str(path))
+        return real(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", fail)
+    with pytest.raises(OSError, match="Too many"):
+        Process.create(tmp_path / "init", _SPEC)
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_the_same_directory_gives_the_same_process_back(tmp_path: Path) -> None:

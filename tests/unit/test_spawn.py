@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -170,3 +172,24 @@ def test_a_program_that_left_its_group_is_killed_all_the_same() -> None:
     with pytest.raises(errors.DeadlineExceeded):
         run(sys.executable, "-c", script, timeout=1.0)
     assert spawn.owned <= BEFORE
+
+
+def _no_descriptor(_pid: int) -> int:
+    raise OSError(errno.EMFILE, "Too many open files")
+
+
+def test_a_program_that_nobody_could_wait_for_is_ended_and_reaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[int] = []
+    start = spawn.start
+
+    def note(*args: Any) -> int:
+        started.append(start(*args))
+        return started[-1]
+
+    monkeypatch.setattr(spawn, "start", note)
+    monkeypatch.setattr(os, "pidfd_open", _no_descriptor)
+    with pytest.raises(errors.ResourceExhausted, match="Too many open files"):
+        run("/bin/sleep", "60")
+    assert spawn.owned <= BEFORE
+    with pytest.raises(ChildProcessError):
+        os.waitpid(started[0], os.WNOHANG)

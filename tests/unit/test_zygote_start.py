@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import resource
 import shutil
@@ -109,3 +110,20 @@ def test_one_whose_daemon_is_killed_ends_in_its_rehearsal(tmp_path: Path, delay:
 def _is_reaped(before: frozenset[int]) -> bool:
     leaks.reap(before)
     return leaks.take(containers=False).children == before
+
+
+async def test_one_for_which_no_descriptor_was_left_is_followed_by_one_that_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_pid: int) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    zygote = Zygote(tmp_path / "zygote.log")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pidfd_open", fail)
+        with pytest.raises(errors.ResourceExhausted):
+            await zygote.start()
+    assert zygote.pid == 0
+    await zygote.start()
+    assert zygote.pid > 0
+    await zygote.close(wait=True)

@@ -46,7 +46,11 @@ class Process:
         os.mkfifo(directory / "control", 0o600)
         failpoint.hit("process.open")
         process = cls(directory, spec)
-        process._open()
+        try:
+            process._open()
+        except OSError:
+            process.close()
+            raise
         return process
 
     @classmethod

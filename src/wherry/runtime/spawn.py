@@ -62,7 +62,8 @@ async def run(
     """Run a program to its end, at most `timeout` seconds, with /dev/null as stdin; `env` is added to our environment.
 
     `is_spared`: if the wait is cancelled the program goes on.
-    Raises NotFound or PermissionDenied when it cannot be executed, DeadlineExceeded after killing its process group.
+    Raises NotFound or PermissionDenied when it cannot be executed, DeadlineExceeded after killing its process group,
+    ResourceExhausted after killing it as well.
     """
     ours, theirs = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     output = _Output(ours)
@@ -121,10 +122,21 @@ def _environment(more: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in _OURS_ALONE} | dict(more)
 
 
+def open_pidfd(pid: int) -> int:
+    """Return a pidfd of a child that was just started. Raises what `from_os` gives: then it is killed and reaped."""
+    try:
+        return os.pidfd_open(pid)
+    except OSError as error:
+        _kill(pid)  # nobody could wait for it
+        os.waitpid(pid, 0)
+        owned.discard(pid)
+        raise errors.from_os("wait for a program", error) from error
+
+
 async def _wait(pid: int, timeout: float | None, is_spared: bool) -> int:
     """Wait for the end of our child and reap it; what ends the wait early kills its process group unless spared."""
     loop = asyncio.get_running_loop()
-    pidfd = os.pidfd_open(pid)
+    pidfd = open_pidfd(pid)
     ended: asyncio.Future[None] = loop.create_future()
     loop.add_reader(pidfd, resolve, ended)
     try:

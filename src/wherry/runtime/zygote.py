@@ -92,7 +92,8 @@ class Zygote:
                 f"{self._log_path.parent}/{_REHEARSAL}{os.getpid()}",
                 _ROOM,
             ]
-            self.pid = spawn.start(argv, {2: log, _CHILD_FD: theirs.fileno()})
+            pid = spawn.start(argv, {2: log, _CHILD_FD: theirs.fileno()})
+            self._pidfd = spawn.open_pidfd(pid)
         except BaseException:
             ours.close()
             raise
@@ -100,8 +101,8 @@ class Zygote:
             theirs.close()
             os.close(log)
         ours.setblocking(False)
-        self._socket = ours
-        self._pidfd = os.pidfd_open(self.pid)
+        self.pid = pid
+        self._socket = ours  # last: who finds one takes the rest for granted
 
     async def _get_ready(self) -> None:
         assert self._socket is not None

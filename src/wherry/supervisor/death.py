@@ -80,7 +80,7 @@ async def finish(core: Core, live: LiveContainer, init: LiveProcess, record: st.
     failpoint.hit("exit.saved")
     try:
         await deletion.release(core, live)
-    except errors.WherryError as error:
+    except (errors.WherryError, OSError) as error:
         _logger.warning("container %s: %s; deleting it will try again", live.id, error)
     restart.schedule(core, live)
 
@@ -91,7 +91,7 @@ async def _settle_execs(core: Core, live: LiveContainer) -> None:
     waiting = [process for process in live.execs if process.disk is not None and not process.settled.is_set()]
     for process in waiting:
         if process.pid:
-            await core.thread(kill.kill_now, live, process)
+            await _kill(core, live, process)
     await asyncio.gather(*(kill.wait_settled(core, live, process) for process in waiting))
 
 
@@ -107,21 +107,26 @@ async def _tell_exit(core: Core, live: LiveContainer, process: LiveProcess, reco
     )
 
 
+async def _kill(core: Core, live: LiveContainer, process: LiveProcess) -> None:
+    """Kill a process, with `init` all that is in the container, as soon as there are descriptors to do it with."""
+    await core.reread(lambda: core.thread(kill.kill_now, live, process))
+
+
 async def _conclude(core: Core, live: LiveContainer, process: LiveProcess) -> st.ExitRecord:
     """Return how a process without a shim has ended, ending it if need be, and have that on disk."""
     record = await core.reread(process.read_exit)
     if record is None:
         _logger.warning("container %s: the shim of process %s was killed; ending the process", live.id, process.id)
-        await core.reread(lambda: core.thread(kill.kill_now, live, process))
+        await _kill(core, live, process)
         record = st.ExitRecord(
             status=kill.SHIM_LOST, signal=signal.SIGKILL, exited_at_ns=time.time_ns(), reason="shim-lost"
         )
     elif process.id == ids.INIT and not live.saved.private_pid:
         # The kernel has ended nobody with it, and its shim may have been killed before it had, or was not in time.
-        await core.reread(lambda: core.thread(kill.kill_now, live, process))
+        await _kill(core, live, process)
     reason = live.saved.end_reason if process.id == ids.INIT and not record.reason else ""
     found = dataclasses.replace(record, reason=reason) if reason else record
     # Without a status the shim was killed before it wrote that, or between the two files.
-    if reason or process.opened().exit_status() is None:
+    if reason or await core.reread(process.read_status) is None:
         await core.insist(lambda: process.opened().write_exit_record(found))
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import signal
@@ -137,7 +138,7 @@ async def wait_settled(core: Core, live: LiveContainer, process: LiveProcess) ->
         late = [] if await _settles(process) else [other for other in shims if not other.settled.is_set()]
         for other in late:
             _logger.error("container %s: the shim of %s does not tell its end; killing the shim", live.id, other.id)
-            await core.thread(end_shim, other.opened())
+            await core.reread(functools.partial(core.thread, end_shim, other.opened()))
     await process.settled.wait()
 
 

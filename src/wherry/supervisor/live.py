@@ -97,6 +97,10 @@ class LiveProcess:
         """Return how the process ended, as its directory has it. Raises ResourceExhausted: to be asked again."""
         return self.opened().exit_record()
 
+    async def read_status(self) -> int | None:
+        """Return the status that its directory has. Raises ResourceExhausted: to be asked again."""
+        return self.opened().exit_status()
+
     def let_go(self) -> None:
         """Watch it no more, and close its FIFOs; the process itself is not touched."""
         if self.disk is not None and self.disk.exit_fd >= 0:
