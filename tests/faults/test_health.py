@@ -287,6 +287,30 @@ async def test_what_is_well_again_when_the_next_daemon_comes_is_not_unhealthy_at
         assert (record.status, record.reason) == (0, "")
 
 
+@pytest.mark.parametrize("point", ["", "shim.ended=delay(4)"])
+@scenario
+async def test_an_unhealthy_container_that_ends_without_a_daemon_is_started_again(world: World, point: str) -> None:
+    world.start(failpoint=point)
+    script = "rm -f /tmp/end; trap '' TERM; while [ ! -e /tmp/end ]; do sleep 0.05; done; exit 0"
+    async with world.client() as client:
+        check = _check("exit 1", on_unhealthy="restart", retries=1)
+        await client.service.run(world.request("a", "sh", "-c", script, health=check))
+        await eventually_async("it is being ended", lambda: _state(world, "a").get("wants_restart", False))
+        world.kill()
+    shim = world.shim_pid("a")
+    Path(f"/proc/{(world.directory('a') / 'pid').read_text()}/root/tmp/end").touch()
+    await eventually_async("it has ended", (world.directory("a") / "exit.json").exists)
+    if not point:
+        await eventually_async("its shim is gone", lambda: not is_alive(shim))
+    world.start()
+    async with world.client() as client:
+        await client.containers()
+        assert bool(point) == is_alive(shim), "it is as long at it as the next daemon takes to look"
+        await eventually_async("it is started again", lambda: _state(world, "a").get("restarts") == 1)
+        (end,) = [event for event in await world.events(client) if event.type == "exit"]
+        assert (end.status, end.reason) == (0, "unhealthy")
+
+
 def _state(world: World, name: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((world.directory(name).parent / "state.json").read_text())
     return found

@@ -78,11 +78,16 @@ async def resume(core: Core, live: LiveContainer) -> None:
         return
     if live.health.status != live.saved.health:
         await _tell(core, live, live.saved.health)
-    if live.saved.wants_restart or live.saved.end_reason:
-        # A dead daemon was about to end it: the next failure says so anew.
+    if (live.saved.wants_restart or live.saved.end_reason) and await _is_running(core, live):
+        # A dead daemon was about to end it: the next failure says so anew. One that has ended, has by that.
         await core.insist(lambda: live.save(wants_restart=False, end_reason=""))
     # Not all at the same moment.
     _watch(core, live, random.uniform(0, check.interval))
+
+
+async def _is_running(core: Core, live: LiveContainer) -> bool:
+    init = live.process(ids.INIT)
+    return init.opened().is_shim_alive() and await core.reread(init.read_exit) is None
 
 
 def _watch(core: Core, live: LiveContainer, delay: float) -> None:
