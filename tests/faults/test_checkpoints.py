@@ -86,6 +86,72 @@ async def test_a_checkpoint_in_which_the_daemon_dies_is_there_or_not_and_told_on
     assert list(world.root.glob("checkpoints/*/*")) == []
 
 
+async def _end_on_a_full_disk(world: World, client: Client) -> asyncio.Future[tuple[cp.CheckpointInfo | BaseException]]:
+    """Write a container down to end, on a disk that fills up then, and return the call: the container is dead."""
+    await client.service.run(world.request("a", *COUNTER, restart=req.RestartPolicy(name="always", delay=0.1)))
+    await _wait_more(world, client)
+    request = cp.CheckpointRequest(id=world.id("a"), name="x", exit=True)
+    writing: asyncio.Future[tuple[cp.CheckpointInfo | BaseException]] = asyncio.gather(
+        client.service.checkpoint(request), return_exceptions=True
+    )
+    await eventually_async("the disk is full", lambda: "No space left on device" in world.log())
+    return writing
+
+
+@scenario
+async def test_what_a_container_has_ended_with_outlasts_a_full_disk_and_the_daemon(world: World) -> None:
+    world.runtime = "runc"
+    world.start(failpoint="checkpoint.rename=error(ENOSPC)")
+    async with world.client() as client:
+        writing = await _end_on_a_full_disk(world, client)
+        world.kill()
+        await writing
+    world.start(failpoint="checkpoint.rename=2*error(ENOSPC)->off")
+    async with world.client() as client:
+        await _wait_state(world, client, {"stopped"})
+        assert (await client.service.wait(world.process_ref("a"))).reason == "checkpoint"
+        assert [info.name for info in await client.checkpoints()] == ["x"]
+        ref = cp.CheckpointRef(id=world.id("a"), name="x")
+        await client.service.restore(ref)
+        numbers = await _wait_more(world, client)
+        assert numbers == list(range(len(numbers)))
+        kinds = [event.type for event in await world.events(client)]
+        assert kinds == ["create", "start", "checkpoint", "exit", "restore", "start"]
+        await client.service.delete_checkpoint(ref)
+
+
+@pytest.mark.parametrize("dies", [False, True])
+@scenario
+async def test_what_a_container_has_ended_with_is_kept_though_its_name_is_given_away(world: World, dies: bool) -> None:
+    world.runtime = "runc"
+    world.start(failpoint=f"checkpoint.rename={'' if dies else '2*'}error(ENOSPC)->off")
+    async with world.client() as client:
+        writing = await _end_on_a_full_disk(world, client)
+        taken = world.root / "checkpoints" / "default" / world.id("a") / "x"
+        taken.mkdir()
+        (taken / "somebody's").touch()
+        if dies:
+            world.kill()
+            await writing
+            world.start()
+        else:
+            [info] = await writing
+            assert isinstance(info, cp.CheckpointInfo)
+            assert info.name == "x-2"
+    async with world.client() as client:
+        await _wait_state(world, client, {"stopped"})
+        assert "is kept as checkpoint x-2" in world.log()
+        assert [info.name for info in await client.checkpoints()] == ["x-2"]
+        told = [event for event in await world.events(client) if event.type == "checkpoint"]
+        assert [event.reason for event in told] == ["x-2"]
+        ref = cp.CheckpointRef(id=world.id("a"), name="x-2")
+        await client.service.restore(ref)
+        numbers = await _wait_more(world, client)
+        assert numbers == list(range(len(numbers)))
+        for name in ("x", "x-2"):
+            await client.service.delete_checkpoint(cp.CheckpointRef(id=world.id("a"), name=name))
+
+
 @scenario
 async def test_a_container_is_restored_by_the_next_daemon(world: World) -> None:
     world.runtime = "runc"

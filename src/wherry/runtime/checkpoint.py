@@ -11,6 +11,7 @@ One that is being written has a name with a dot in front, which no checkpoint ha
 from __future__ import annotations
 
 import errno
+import itertools
 import logging
 import os
 from dataclasses import dataclass
@@ -98,6 +99,11 @@ class Checkpoints:
         """Return the directory of a checkpoint that is being written."""
         path = self.path(namespace, container_id, name)
         return path.with_name(f"{_MAKING}{name}")
+
+    def find_free_name(self, namespace: str, container_id: str, name: str) -> str:
+        """Return a name that begins like `name`, and that no checkpoint of the container has."""
+        numbered = (f"{name[:100]}-{number}" for number in itertools.count(2))
+        return next(other for other in numbered if not self.path(namespace, container_id, other).exists())
 
     def finish(self, making: Path, info: CheckpointInfo, outside: Outside) -> None:
         """Write down what is known of a checkpoint, and let it be one; from then on it outlasts a power cut."""

@@ -31,14 +31,12 @@ from wherry.runtime import criu as criu_module
 from wherry.runtime import driver as drivers
 from wherry.runtime import spawn
 from wherry.runtime.criu import Criu
-from wherry.supervisor import health, patience, pause, storage
-from wherry.supervisor.core import FULL_DISK_RETRY, Core
+from wherry.supervisor import completion, health, patience, pause, storage
+from wherry.supervisor.core import Core
 from wherry.supervisor.live import LiveContainer, LiveProcess
 
 _logger = logging.getLogger(__name__)
 
-#: Why a container ends that is written down to end.
-REASON = "checkpoint"
 #: Namespaces that --empty-ns knows (runc-checkpoint(8)).
 _NAMESPACES = frozenset({"network", "ipc", "uts", "mount", "pid", "user", "cgroup"})
 #: How often freezing is tried, and the longest time between, seconds: by chance, so as not to keep step with anybody.
@@ -69,7 +67,7 @@ async def create(core: Core, live: LiveContainer, request: CheckpointRequest) ->
             raise _as_ours(live, error) from error
         try:
             check_execs(live, f"cannot checkpoint container {live.id}")
-            fields = {"end_reason": REASON} if request.exit else {}
+            fields = {"end_reason": completion.REASON} if request.exit else {}
             live.change(Change.CHECKPOINT, checkpointing=request.name, **fields)
             failpoint.hit("checkpoint.recorded")
             info = await _write(core, live, work)
@@ -215,15 +213,7 @@ async def _write(core: Core, live: LiveContainer, work: Work) -> CheckpointInfo:
     else:
         await core.driver(live).resume(live.id)
     info = dataclasses.replace(info, frozen_us=int((time.monotonic() - begin) * 1e6))
-    while True:
-        try:
-            return await core.thread(finish, core, work.path, info, work.outside)
-        except OSError as error:
-            if not info.exit:
-                raise
-            # The container is gone: this is all that there is of it.
-            _logger.error("container %s: cannot finish checkpoint %s: %s; trying again", live.id, info.name, error)
-            await asyncio.sleep(FULL_DISK_RETRY)
+    return await completion.keep(core, live, work.path, info, work.outside)
 
 
 async def copy_before(
@@ -291,19 +281,6 @@ async def _dump(core: Core, live: LiveContainer, work: Work, image: Path, option
     raise kind(f"cannot checkpoint container {live.id}: {said or f'the runtime ended with {result.status}'}")
 
 
-def finish(core: Core, path: Path, info: CheckpointInfo, outside: disk.Outside) -> CheckpointInfo:
-    """Let what has been written to `path` be a checkpoint, and return all that is known of it. Blocks."""
-    images = [path / disk.IMAGE, *path.glob("pre-*")]
-    info = dataclasses.replace(
-        info,
-        image_bytes=sum(map(disk.count_bytes, images)),
-        layer_bytes=disk.count_bytes(path / disk.LAYER),
-    )
-    core.checkpoints.finish(path, info, outside)
-    failpoint.hit("checkpoint.finished")
-    return info
-
-
 async def _conclude(core: Core, live: LiveContainer, info: CheckpointInfo) -> None:
     """Tell of a checkpoint, and let the container be what it was. The caller holds the lock."""
     await core.emit(live, "checkpoint", process="", reason=info.name)
@@ -326,7 +303,7 @@ async def undo(core: Core, live: LiveContainer, work: Work, error: Exception) ->
     await thaw(core, live)
     await core.thread(core.checkpoints.discard, work.path)
     if live.state in (State.CHECKPOINTING, State.MIGRATING):
-        fields = {"end_reason": ""} if live.saved.end_reason == REASON else {}
+        fields = {"end_reason": ""} if live.saved.end_reason == completion.REASON else {}
         await core.insist(lambda: live.change(Change.CHECKPOINTED, checkpointing="", moving_to="", **fields))
     return found
 
@@ -354,7 +331,7 @@ async def recover(core: Core, live: LiveContainer) -> None:
     """Go on with the checkpoint that a dead supervisor was at; see `settle`."""
     async with live.lock:
         await settle(core, live)
-        if live.state is State.RUNNING and live.saved.end_reason != REASON:
+        if live.state is State.RUNNING and live.saved.end_reason != completion.REASON:
             await health.resume(core, live)
 
 
@@ -368,34 +345,16 @@ async def settle(core: Core, live: LiveContainer) -> None:
     name = live.saved.checkpointing
     path = core.checkpoints.making(live.disk.namespace, live.id, name)
     await patience.wait_idle(core, live, path)
-    info = await core.thread(_take_over, core, live, path)
+    info = await completion.take_over(core, live, path)
     if info is None or not info.exit:
         await thaw(core, live)
     else:
         await pause.thaw(core, live)
     if info is None:
         _logger.warning("container %s: checkpoint %s was not finished, and is taken back", live.id, name)
-        fields = {"end_reason": ""} if live.saved.end_reason == REASON else {}
+        fields = {"end_reason": ""} if live.saved.end_reason == completion.REASON else {}
         await core.insist(lambda: live.change(Change.CHECKPOINTED, checkpointing="", **fields))
     elif core.journal.find_told(live.saved.generation, "", info.created_at_ns) == "checkpoint":
         await core.insist(lambda: live.change(Change.CHECKPOINTED, checkpointing=""))
     else:
         await _conclude(core, live, info)
-
-
-def _take_over(core: Core, live: LiveContainer, path: Path) -> CheckpointInfo | None:
-    """Return the checkpoint that a dead supervisor was at, finished; None if it cannot be, and is removed. Blocks."""
-    try:
-        if live.saved.checkpointing.startswith(disk.TEMPORARY):
-            raise errors.Aborted("clones were to be made of it")
-        if not path.exists():
-            return core.checkpoints.load(live.disk.namespace, live.id, live.saved.checkpointing)
-        if criu_module.has_finished(path / disk.WORK / "dump.log") and (path / disk.IMAGE / "inventory.img").exists():
-            return finish(core, path, *disk.load(path))
-    except (errors.WherryError, OSError) as error:
-        _logger.warning("container %s: %s", live.id, error)
-    try:
-        core.checkpoints.discard(path)
-    except OSError as error:
-        _logger.error("container %s: cannot remove %s: %s", live.id, path, error)
-    return None

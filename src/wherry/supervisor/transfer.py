@@ -19,7 +19,7 @@ from wherry import errors
 from wherry.model import checkpoint as cp
 from wherry.model import ids
 from wherry.runtime import checkpoint as disk
-from wherry.supervisor import checkpoint, grants
+from wherry.supervisor import completion, grants
 from wherry.supervisor.core import MAX_TRANSFERS, Core
 
 #: Bytes of a piece: well below the largest message of gRPC.
@@ -223,7 +223,7 @@ def _take(core: Core, request: cp.ImportRequest, pull: _Pull) -> cp.CheckpointIn
         path, info, outside = adopted[0]
         if not (path / disk.IMAGE / "inventory.img").is_file():
             raise errors.DataLoss("the archive is damaged: it has no image of processes")
-        return checkpoint.finish(core, path, info, outside)
+        return completion.finish(core, path, info, outside)
     except BaseException as error:
         for path, _, _ in adopted:
             core.checkpoints.discard(path)
