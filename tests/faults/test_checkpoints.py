@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 
 import pytest
 
-from tests.faults.world import World, eventually_async, get_state, is_alive, scenario
+from tests.faults.world import SLOW, World, eventually_async, get_state, is_alive, scenario
 from wherry import errors
 from wherry.client.client import Client
 from wherry.linux import libc
@@ -262,6 +263,62 @@ async def test_a_shim_killed_while_it_restores_can_be_restored_again(world: Worl
         assert info.state == "running"
         assert is_alive(info.pid)
         await _wait_more(world, client)
+        await client.service.delete_checkpoint(ref)
+
+
+async def _write_with_a_wrong_limit(world: World, client: Client) -> cp.CheckpointRef:
+    """Write down a container that has ended with it, whose updates had given it a CPU that this host does not have."""
+    await client.service.run(world.request("a", *COUNTER, restart=req.RestartPolicy(name="unless-stopped", delay=0.1)))
+    await _wait_more(world, client)
+    await client.service.checkpoint(cp.CheckpointRequest(id=world.id("a"), name="x", exit=True))
+    path = world.root / "checkpoints" / "default" / world.id("a") / "x" / "checkpoint.json"
+    facts = json.loads(path.read_text())
+    facts["limits"] = {"cpuset_cpus": "1000"}
+    path.write_text(json.dumps(facts))
+    return cp.CheckpointRef(id=world.id("a"), name="x")
+
+
+@pytest.mark.parametrize("is_new", [False, True])
+@scenario
+async def test_a_restore_that_cannot_be_limited_is_ended_and_told(world: World, is_new: bool) -> None:
+    world.runtime = "runc"
+    world.start()
+    async with world.client() as client, asyncio.timeout(30 * SLOW):
+        ref = await _write_with_a_wrong_limit(world, client)
+        if is_new:
+            await client.service.delete(req.DeleteRequest(id=world.id("a")))
+        with pytest.raises(errors.WherryError, match="cannot update container .*cpuset"):
+            await client.service.restore(ref)
+        if not is_new:  # at once: its end may not be told yet
+            await client.service.delete(req.DeleteRequest(id=world.id("a"), force=True))
+        assert await client.containers() == ()
+        kinds = [event.type for event in await world.events(client)]
+        assert kinds[kinds.index("restore") :] == ["restore", "start", "exit", "delete"]
+        await client.service.delete_checkpoint(ref)
+
+
+@pytest.mark.parametrize("ends", [False, True])
+@scenario
+async def test_a_restore_that_cannot_be_limited_after_a_restart_is_ended_and_known(world: World, ends: bool) -> None:
+    world.runtime = "runc"
+    world.start()
+    async with world.client() as client:
+        ref = await _write_with_a_wrong_limit(world, client)
+    world.kill()
+    world.start(failpoint="start.journaled")
+    async with world.client() as client:
+        with pytest.raises(errors.Unavailable):
+            await client.service.restore(ref)
+    world.join()
+    if ends:
+        os.kill(int((world.directory("a") / "pid").read_text()), signal.SIGKILL)
+        await eventually_async("it has ended", (world.directory("a") / "exitStatus").exists)
+    world.start()
+    async with world.client() as client:
+        # One that has ended by itself is started again, but cannot have the limit then either.
+        await _wait_state(world, client, {"restarting" if ends else "stopped"})
+        kinds = [event.type for event in await world.events(client)]
+        assert kinds[4:] == ["restore", "start", "exit", *(["restart"] if ends else [])]
         await client.service.delete_checkpoint(ref)
 
 

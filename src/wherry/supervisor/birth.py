@@ -43,7 +43,7 @@ async def create(core: Core, live: LiveContainer) -> None:
         raise  # the supervisor closes; the next one finishes this or undoes it
     except Exception as error:
         live.failure = name_error(f"create container {live.id}", error)
-        await deletion.undo(core, live)
+        await (deletion.undo if live.state is State.CREATING else deletion.undo_told)(core, live)
         raise live.failure from error
     finally:
         live.made.set()

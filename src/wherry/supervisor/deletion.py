@@ -82,6 +82,23 @@ async def undo(core: Core, live: LiveContainer) -> None:
         forget(core, live)
 
 
+async def undo_told(core: Core, live: LiveContainer) -> None:
+    """Take back a creation that failed once it was told: its end and its removal are told, too."""
+    try:
+        await delete(core, live, force=True)
+    except (errors.WherryError, OSError) as error:
+        _logger.error("cannot undo the creation of container %s: %s", live.id, error)
+
+
+async def end_told(core: Core, live: LiveContainer) -> None:
+    """Kill a process whose start is told, and that has not all that it should have; its end is told like any other.
+
+    No policy starts it again: what was asked for has failed, and the error says so. The caller holds the lock.
+    """
+    await core.insist(lambda: live.save(by_hand=True))
+    await core.thread(kill.kill_now, live, live.process(ids.INIT))
+
+
 async def end_half_made(core: Core, live: LiveContainer, init: LiveProcess) -> None:
     """Kill a process that was being made, and who was making it."""
     await core.thread(kill.end_shim, init.opened())
@@ -162,7 +179,10 @@ async def delete(core: Core, live: LiveContainer, *, force: bool) -> None:
     while force and (live.state in ALIVE or live.state is State.RESTARTING):
         if live.state in ALIVE:
             live.save(by_hand=True)
+            init = live.init
             await kill.end(core, live)
+            if live.init is init and live.state in ALIVE:  # its end is told, its state is yet to follow
+                await live.wait_change()
         await restart.give_up(live)
     async with live.lock:
         if live.is_gone:

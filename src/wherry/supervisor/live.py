@@ -253,7 +253,13 @@ class LiveContainer:
     def save(self, **fields: Any) -> None:
         """Change the durable record, on disk first."""
         saved = dataclasses.replace(self.saved, **fields)
-        self.disk.save(saved)
+        try:
+            self.disk.save(saved)
+        except FileNotFoundError as error:
+            if not self.is_gone:
+                raise
+            # Not an OSError: whoever insists on writing that down need not try again.
+            raise errors.NotFound(f"container {self.id} was deleted meanwhile") from error
         self.saved = saved
         if "state" in fields:
             self.moves += 1

@@ -172,7 +172,7 @@ async def make_and_start(core: Core, live: LiveContainer) -> None:
     except asyncio.CancelledError:
         raise
     except Exception as error:
-        await _undo(core, live)
+        await (_undo if live.state is State.RESTARTING else deletion.end_told)(core, live)
         raise birth.name_error(f"start container {live.id}", error) from error
     if live.state is State.CREATED:
         await birth.start_locked(core, live)

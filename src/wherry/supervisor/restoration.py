@@ -6,6 +6,7 @@ so that the next supervisor does the same. It is made, and told, like any other;
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import time
@@ -13,7 +14,7 @@ from collections.abc import Awaitable
 from pathlib import Path
 
 from wherry import errors
-from wherry.linux import failpoint, files
+from wherry.linux import failpoint, files, pidfd
 from wherry.model import frame, ids
 from wherry.model.checkpoint import CheckpointInfo
 from wherry.model.lifecycle import Change, State
@@ -21,9 +22,11 @@ from wherry.oci import bundle
 from wherry.runtime import checkpoint as disk
 from wherry.runtime import criu as criu_module
 from wherry.runtime import record, removal
-from wherry.supervisor import checkpoint, patience, restart, storage, update
+from wherry.supervisor import birth, checkpoint, deletion, patience, restart, storage, update
 from wherry.supervisor.core import Core
 from wherry.supervisor.live import LiveContainer, LiveProcess
+
+_logger = logging.getLogger(__name__)
 
 #: Seconds in which criu must have made all processes: it reads gigabytes, and nobody else waits for it.
 TIMEOUT = 600.0
@@ -134,15 +137,35 @@ async def begun(core: Core, live: LiveContainer) -> None:
     """Do what is left once a container goes on: set what updates had changed, remove criu's log, which nobody needs."""
     if not live.saved.checkpoint:
         return
+    await _limit(core, live)
     await core.thread(storage.let_go, live.disk.storage)
-    await update.reapply(core, live, pids=True)
     await core.thread(shutil.rmtree, _work(core, live), ignore_errors=True)
 
 
+async def _limit(core: Core, live: LiveContainer) -> None:
+    """Set what updates had changed, and the limit of processes; raises why it cannot be, unless it has ended by now.
+
+    Without them it must not run: somebody relies on them, and what was written down is still there.
+    """
+    init = live.process(ids.INIT)
+    try:
+        await update.reapply(core, live, pids=True)
+    except errors.WherryError as error:
+        if not await core.thread(pidfd.wait_end, init.pid, init.opened().starttime, birth.END_GRACE):
+            raise
+        _logger.info("container %s has ended at once: %s", live.id, error)
+
+
 async def recover(core: Core, live: LiveContainer) -> None:
-    """Do what is left of a restore in which the supervisor died, if the container goes on."""
-    if live.saved.checkpoint and live.state is State.RUNNING and _work(core, live).exists():
+    """Do what is left of a restore in which the supervisor died, or end what cannot go on."""
+    if not live.saved.checkpoint or live.state is not State.RUNNING or not _work(core, live).exists():
+        return
+    try:
         await begun(core, live)
+    except (errors.WherryError, OSError) as error:
+        _logger.error("container %s: %s", live.id, error)
+        live.problem = str(error)
+        await deletion.end_told(core, live)
 
 
 async def interrupt(core: Core, live: LiveContainer) -> None:
