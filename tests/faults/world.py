@@ -363,7 +363,7 @@ def check_journal(events: Sequence[st.Event]) -> None:
     # A segment without its head may have lost some, for all anybody knows: then the numbers leap.
     steps = {after - before for before, after in itertools.pairwise([0, *numbers])}
     assert steps <= {1, 1 + journal.LEAP}, numbers
-    order = {"create": 0, "start": 1, "oom": 2, "exit": 3, "delete": 4}
+    order = {"create": 0, "start": 1, "oom": 2, "migrate": 2, "exit": 3, "delete": 4}
     told: dict[tuple[int, str, int], list[str]] = defaultdict(list)
     ends: dict[int, int] = {}
     restarting: set[int] = set()
@@ -388,7 +388,7 @@ def check_journal(events: Sequence[st.Event]) -> None:
             assert event.generation not in ends, f"after the exit of init: {event}"
             if not is_first:
                 continue
-        if event.type not in ("pause", "resume", "update", "health", "checkpoint", "migrate"):  # as often as one likes
+        if event.type not in ("pause", "resume", "update", "health", "checkpoint"):  # as often as one likes
             told[event.generation, event.process, runs[event.generation]].append(event.type)
         if event.type == "start" and event.process == "init":
             restarting.discard(event.generation)

@@ -158,6 +158,8 @@ class LiveContainer:
         self.owes_exit = False
         #: Its removal is told, and not yet done.
         self.is_told_deleted = False
+        #: The last migration from here that this supervisor has told.
+        self.told_migration = ""
         #: Kills for want of memory in the present run; None while nobody looks for them.
         self.oom: oom.Watch | None = None
         #: What is known of its health; the status is the last that was told.

@@ -263,8 +263,11 @@ async def _resolve(core: Core, live: LiveContainer, path: Path) -> float:
 async def _end(core: Core, live: LiveContainer, path: Path) -> None:
     """End what goes on elsewhere: killed while it stands still, so that none of it runs once more."""
     begun_ns = disk.load(path)[0].created_at_ns if path.exists() else 0
-    if core.journal.find_told(live.saved.generation, "", begun_ns) != "migrate":
+    # By us, or by the supervisor before: what the journal was found to hold says nothing of what we have told since.
+    is_told = live.told_migration == live.saved.checkpointing
+    if not is_told and core.journal.find_told(live.saved.generation, "", begun_ns) != "migrate":
         await core.emit(live, "migrate", process="", reason=live.saved.moving_to)
+    live.told_migration = live.saved.checkpointing
     failpoint.hit("migrate.journaled")
     await core.thread(kill.kill_now, live, live.process(ids.INIT))
     await core.thread(core.checkpoints.discard, path)
