@@ -175,6 +175,29 @@ async def test_the_other_daemon_dies(pair: Pair, point: str) -> None:
 
 
 @scenario
+async def test_what_was_started_again_there_before_the_answer_is_no_stranger(pair: Pair) -> None:
+    home, there = pair
+    home.start()
+    there.start(failpoint="arrival.completed")
+    async with home.client() as one:
+        policy = req.RestartPolicy(name="always", delay=0.1)
+        await one.service.run(home.request("a", *COUNTER, restart=policy))
+        id = home.id("a")
+        moving = asyncio.gather(one.service.migrate(_migrate(id, there)))
+        await asyncio.to_thread(there.join)
+        directory = there.state / "default" / id / "init"
+        os.kill(int((directory / "pid").read_text()), 9)
+        await eventually_async("it has ended there", (directory / "exitStatus").exists)
+        there.start()
+        await moving
+        assert await get_state(one, req.ContainerRef(id=id)) == "stopped"
+        async with there.client() as two:
+            assert await get_state(two, req.ContainerRef(id=id)) in ("running", "restarting")
+            told = [event.type for event in await there.events(two)]
+            assert told[:5] == ["create", "restore", "start", "exit", "restart"]
+
+
+@scenario
 async def test_both_daemons_die_and_the_other_one_comes_back_late(pair: Pair) -> None:
     home, there = pair
     id = await _die_asked(pair)

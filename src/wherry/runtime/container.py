@@ -46,8 +46,8 @@ class Record:
     `starting` just before. `updating` are limits that are being changed, since `updating_at_ns`.
 
     Of checkpoints: `checkpointing` is the name of the one that is being written; `checkpoint`, as ID/NAME, the one that
-    the present run goes on from, or the next one is to. `moving_to` is the address of the supervisor that it
-    is being handed over to; once that `is_asked` to let it go on there, its answer counts.
+    the present run goes on from, or the next one is to; `made_from` that of its first run. `moving_to` is the address
+    of the supervisor that it is being handed over to; once that `is_asked` to let it go on there, its answer counts.
     """
 
     generation: int
@@ -81,6 +81,7 @@ class Record:
     updating_at_ns: int = 0
     checkpointing: str = ""
     checkpoint: str = ""
+    made_from: str = ""
     moving_to: str = ""
     is_asked: bool = False
 

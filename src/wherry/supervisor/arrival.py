@@ -232,7 +232,8 @@ class MigrationCalls(CheckpointCalls):
         existing = core.containers.get((entry.namespace, entry.id))
         if existing is not None:
             await existing.made.wait()
-            if existing.saved.checkpoint != reference:
+            # Not the one that its present run goes on from: it may have ended and been started again meanwhile.
+            if existing.saved.made_from != reference:
                 raise errors.AlreadyExists(f"there is a container {entry.id}")
             if not existing.is_gone:
                 return  # the supervisor before us has made it

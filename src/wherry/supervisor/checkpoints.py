@@ -133,6 +133,7 @@ class CheckpointCalls(TransferCalls):
     def _make(self, info: cp.CheckpointInfo, request: req.CreateRequest) -> Awaitable[LiveContainer]:
         fields: dict[str, object] = {
             "checkpoint": restoration.refer(info),
+            "made_from": restoration.refer(info),
             "runtime": restoration.find_runtime(info),
             "limits": info.limits,
         }
