@@ -98,6 +98,18 @@ def thaw(path: str) -> None:
         _write(directory / "cgroup.freeze", "0")
 
 
+def is_frozen(path: str) -> bool | None:
+    """Tell whether the cgroup `path` is frozen, or about to be; None where no hierarchy knows."""
+    found = []
+    for directory in _directories(path):
+        for name, thawed in (("freezer.state", "THAWED"), ("cgroup.freeze", "0")):
+            try:
+                found.append((directory / name).read_text().strip() != thawed)
+            except OSError:
+                continue  # of the other version, or removed meanwhile
+    return any(found) if found else None
+
+
 def waits_for_vfork(path: str) -> bool:
     """Tell whether a thread in the frozen cgroup `path` waits for its child of vfork(2) to execute a program.
 

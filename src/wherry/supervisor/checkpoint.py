@@ -300,11 +300,11 @@ async def undo(core: Core, live: LiveContainer, work: Work, error: Exception) ->
         except OSError:
             pass  # the disk is full, perhaps: its last words are in the error
     await patience.wait_idle(core, live, work.path)  # criu survives its runtime
-    await thaw(core, live)
-    await core.thread(core.checkpoints.discard, work.path)
+    await pause.go_on(core, live)
     if live.state in (State.CHECKPOINTING, State.MIGRATING):
         fields = {"end_reason": ""} if live.saved.end_reason == completion.REASON else {}
         await core.insist(lambda: live.change(Change.CHECKPOINTED, checkpointing="", moving_to="", **fields))
+    await completion.discard(core, live, work.path)  # last: a disk that fails must not keep it from going on
     return found
 
 
@@ -315,16 +315,6 @@ def _as_ours(live: LiveContainer, error: Exception) -> errors.WherryError:
     if isinstance(error, FileNotFoundError | ProcessLookupError) and str(error.filename or "").startswith("/proc/"):
         return errors.FailedPrecondition(f"cannot {what}: it has just ended")
     return errors.from_os(what, error) if isinstance(error, OSError) else errors.Internal(f"cannot {what}: {error!r}")
-
-
-async def thaw(core: Core, live: LiveContainer) -> None:
-    """Let a container go on that stands still."""
-    if await core.driver(live).state(live.id) == "paused":
-        try:
-            await core.driver(live).resume(live.id)
-        except errors.WherryError as error:
-            _logger.error("container %s: %s", live.id, error)
-            await pause.thaw(core, live)
 
 
 async def recover(core: Core, live: LiveContainer) -> None:
@@ -347,7 +337,7 @@ async def settle(core: Core, live: LiveContainer) -> None:
     await patience.wait_idle(core, live, path)
     info = await completion.take_over(core, live, path)
     if info is None or not info.exit:
-        await thaw(core, live)
+        await pause.go_on(core, live)
     else:
         await pause.thaw(core, live)
     if info is None:

@@ -27,7 +27,7 @@ from wherry.model import migration as mg
 from wherry.model.lifecycle import Change, State
 from wherry.runtime import checkpoint as disk
 from wherry.runtime.checkpoint import MOVING
-from wherry.supervisor import checkpoint, health, kill, patience, transfer
+from wherry.supervisor import checkpoint, completion, health, kill, patience, pause, transfer
 from wherry.supervisor.core import Core
 from wherry.supervisor.live import LiveContainer
 from wherry.supervisor.peer import Peer
@@ -250,10 +250,10 @@ async def _resolve(core: Core, live: LiveContainer, path: Path) -> float:
         failpoint.hit("migrate.answered")
         await _end(core, live, path)
         return answered
-    await checkpoint.thaw(core, live)
-    await core.thread(core.checkpoints.discard, path)
+    await pause.go_on(core, live)
     to, token = live.saved.moving_to, _token(live).token
     await core.insist(lambda: live.change(Change.CHECKPOINTED, checkpointing="", moving_to="", is_asked=False))
+    await completion.discard(core, live, path)
     _tell(core, to, token, "forget" if answer.state == mg.FAILED else "abandon")
     raise errors.FailedPrecondition(
         f"cannot migrate container {live.id}: it could not go on there, and goes on here: {answer.problem}"
@@ -270,7 +270,7 @@ async def _end(core: Core, live: LiveContainer, path: Path) -> None:
     live.told_migration = live.saved.checkpointing
     failpoint.hit("migrate.journaled")
     await core.thread(kill.kill_now, live, live.process(ids.INIT))
-    await core.thread(core.checkpoints.discard, path)
+    await completion.discard(core, live, path)
 
 
 async def _leave(core: Core, live: LiveContainer) -> None:
@@ -305,10 +305,10 @@ async def settle(core: Core, live: LiveContainer) -> None:
     else:
         _logger.warning("container %s: a migration was not finished, and is taken back", live.id)
         await patience.wait_idle(core, live, path)
-        await checkpoint.thaw(core, live)
-        await core.thread(core.checkpoints.discard, path)
+        await pause.go_on(core, live)
         to, token = live.saved.moving_to, _token(live).token
         await core.insist(lambda: live.change(Change.CHECKPOINTED, checkpointing="", moving_to=""))
+        await completion.discard(core, live, path)
         _tell(core, to, token, "abandon")
 
 

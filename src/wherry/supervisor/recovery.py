@@ -50,6 +50,8 @@ REMOVAL_DEADLINE = 2.0
 RETURN_GRACE = 10.0
 #: Seconds between looks at a creation that its shim is still at.
 _POLL = 0.02
+#: Seconds until a runtime that does not tell a state is asked again.
+_RETRY = 0.2
 
 
 async def recover(core: Core) -> None:
@@ -292,15 +294,26 @@ async def _settle_stopped(core: Core, live: LiveContainer, init: LiveProcess) ->
 
 async def _finish_start(core: Core, live: LiveContainer, init: LiveProcess) -> None:
     """Finish the start that the daemon was at. A process that has ended was started, as far as anybody can tell."""
-    driver = core.driver(live)
-    if init.opened().is_shim_alive() and await core.reread(lambda: driver.state(live.id)) == "created":
+    if await _waits_for_start(core, live, init):
         try:
-            await driver.start(live.id, init.opened().directory)
+            await core.driver(live).start(live.id, init.opened().directory)
         except errors.WherryError as error:
             _logger.error("container %s: %s", live.id, error)
             await core.thread(kill.kill_now, live, init)
             return
     await birth.started(core, live, init)
+
+
+async def _waits_for_start(core: Core, live: LiveContainer, init: LiveProcess) -> bool:
+    """Tell whether a process is still to be started, which only the runtime knows: it is asked until it answers."""
+    while init.opened().is_shim_alive():
+        try:
+            if state := await core.driver(live).state(live.id):
+                return state == "created"
+        except (errors.WherryError, OSError) as error:  # it hangs, or is just being replaced
+            _logger.warning("container %s: %s; asking again", live.id, error)
+        await asyncio.sleep(_RETRY)
+    return False
 
 
 def _find_stale_checkpoints(core: Core, found: list[LiveContainer]) -> tuple[Path, ...]:
