@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import signal
 
 import pytest
@@ -294,6 +295,39 @@ async def test_a_restore_that_cannot_be_limited_is_ended_and_told(world: World, 
         assert await client.containers() == ()
         kinds = [event.type for event in await world.events(client)]
         assert kinds[kinds.index("restore") :] == ["restore", "start", "exit", "delete"]
+        await client.service.delete_checkpoint(ref)
+
+
+@scenario
+async def test_a_restore_that_takes_long_is_waited_for_by_the_next_daemon(world: World) -> None:
+    runtime, slow = world.base / "runc", world.base / "slow"
+    runtime.write_text(
+        "#!/bin/sh\n"
+        f'case " $* " in *" restore "*) [ -e {slow} ] && touch {slow}-begun && sleep 4;; esac\n'
+        f'exec {shutil.which("runc")} "$@"\n'
+    )
+    runtime.chmod(0o755)
+    world.runtime = str(runtime)
+    world.start()
+    ref = cp.CheckpointRef(id=world.id("a"), name="x")
+    async with world.client() as client:
+        await client.service.run(world.request("a", *COUNTER))
+        await _wait_more(world, client)
+        await client.service.checkpoint(cp.CheckpointRequest(id=world.id("a"), name="x", exit=True))
+        slow.touch()
+        restoring = asyncio.gather(client.service.restore(ref), return_exceptions=True)
+        await eventually_async("the runtime is at it", (world.base / "slow-begun").exists)
+        shim = world.shim_pid("a")
+        world.kill()
+        await restoring
+    world.start("--start-timeout", "1")
+    async with world.client() as client:
+        await _wait_state(world, client, {"running"})
+        assert world.shim_pid("a") == shim
+        numbers = await _wait_more(world, client)
+        assert numbers == list(range(len(numbers)))
+        kinds = [event.type for event in await world.events(client)]
+        assert kinds == ["create", "start", "checkpoint", "exit", "restore", "start"]
         await client.service.delete_checkpoint(ref)
 
 

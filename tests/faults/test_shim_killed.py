@@ -185,6 +185,39 @@ async def test_exec_whose_shim_is_killed_before_its_pid_is_known_leaves_no_proce
         assert (await client.service.get(world.ref("a"))).state == "running"
 
 
+@pytest.mark.parametrize("where", ["before", "after"])
+@scenario
+async def test_a_restart_that_the_next_daemon_gives_up_is_ended_before_it_makes_it_anew(
+    world: World, where: str
+) -> None:
+    world.start()
+    quick = world.base / "quick"
+    quick.touch()
+    async with world.client() as client:
+        await client.service.run(world.request("a", runtime=_slow_runtime(world, where)))
+        quick.unlink()
+        restarting = asyncio.gather(
+            client.service.restart(req.StopRequest(id=world.id("a"), timeout=0)), return_exceptions=True
+        )
+        await eventually_async("the runtime is at it", (world.base / f"reached-{where}").exists)
+        shim = world.shim_pid("a")
+        world.kill()
+        await restarting
+    quick.touch()
+    world.start("--start-timeout", "1")
+    async with world.client() as client:
+        for _ in range(500):
+            if (await client.service.get(world.ref("a"))).state == "running":
+                break
+            await asyncio.sleep(0.02)
+        assert (await (await client.container(world.id("a")).exec("true")).wait()).status == 0
+        assert not is_alive(shim)
+        inside = {process.pid for process in (await client.service.processes(world.ref("a"))).processes}
+        assert set(world.strangers()) == inside
+        told = [event.type for event in await world.events(client)]
+        assert told == ["create", "start", "exit", "restart", "start", "start", "exit"]
+
+
 @scenario
 async def test_stopped_shim_delays_nobody_else_and_can_be_deleted_by_force(world: World) -> None:
     world.start()

@@ -51,7 +51,7 @@ RETURN_GRACE = 10.0
 #: Seconds between looks at a creation that its shim is still at.
 _POLL = 0.02
 #: Seconds until a runtime that does not tell a state is asked again.
-_RETRY = 0.2
+_RETRY = 1.0
 
 
 async def recover(core: Core) -> None:
@@ -164,7 +164,7 @@ async def _recover_made(core: Core, live: LiveContainer) -> None:
     init = live.init
     if live.state is State.RESTARTING:
         await _recover_execs(core, live)
-    if init is not None and await _wait_made(core, init) and not _is_last_run(live, init):
+    if init is not None and await _wait_made(core, live, init) and not _is_last_run(live, init):
         found: dict[str, Any] = {} if live.saved.cgroup else birth.find_cgroup(core, live, init)
         found |= {"state": State.CREATED.value, "created_at_ns": live.saved.created_at_ns or time.time_ns()}
         await core.insist(lambda: live.save(**found))
@@ -201,10 +201,12 @@ async def _try_to_load_process(live: LiveContainer, process_id: str) -> None:
     live.processes[process_id] = process
 
 
-async def _wait_made(core: Core, process: LiveProcess) -> bool:
+async def _wait_made(core: Core, live: LiveContainer, process: LiveProcess) -> bool:
     """Wait while a living shim makes its process; return whether there is one, or was one that has ended."""
     disk = process.opened()
-    give_up = time.monotonic() + core.settings.start_timeout
+    is_restored = bool(live.saved.checkpoint) and process.id == ids.INIT
+    timeout = restoration.find_timeout(core) if is_restored else core.settings.start_timeout
+    give_up = time.monotonic() + timeout
     while disk.is_shim_alive() and time.monotonic() < give_up:
         process.pid = disk.pid
         if process.pid and (disk.starttime is not None or proc.read_starttime(process.pid) is None):
@@ -235,7 +237,7 @@ async def _recover_exec(core: Core, live: LiveContainer, process: LiveProcess) -
 
 async def _finish_exec(core: Core, live: LiveContainer, process: LiveProcess) -> None:
     """Finish an exec whose shim has, or will have, made the process; undo it otherwise."""
-    if not await _wait_made(core, process):
+    if not await _wait_made(core, live, process):
         await birth.undo_exec(core, live, process)
         return
     await birth.exec_started(core, live, process)

@@ -20,7 +20,7 @@ from wherry.model.lifecycle import Change, State
 from wherry.model.request import RestartPolicy
 from wherry.oci import bundle
 from wherry.runtime.container import Record
-from wherry.supervisor import birth, deletion, kill, restoration, storage
+from wherry.supervisor import birth, deletion, restoration, storage
 from wherry.supervisor.core import Core
 from wherry.supervisor.live import LiveContainer, LiveProcess
 
@@ -192,16 +192,20 @@ async def _undo(core: Core, live: LiveContainer) -> None:
     """Take back a process that could not be made; the container goes on waiting."""
     init = live.process(ids.INIT)
     if init.disk is not None and init.exit is None:
-        await deletion.end_half_made(core, live, init)
-        try:
-            await deletion.release_half_made(core, live)
-        except (errors.WherryError, OSError) as error:
-            _logger.warning("container %s: %s; the next start, or deleting it, will try again", live.id, error)
+        await _end_half_made(core, live, init)
     try:
         await core.thread(storage.put_back, live.disk.storage)
     except OSError as error:
         _logger.error("container %s: cannot put back its layer, which is kept for the next start: %s", live.id, error)
     show_last_run(live)
+
+
+async def _end_half_made(core: Core, live: LiveContainer, init: LiveProcess) -> None:
+    await deletion.end_half_made(core, live, init)
+    try:
+        await deletion.release_half_made(core, live)
+    except (errors.WherryError, OSError) as error:
+        _logger.warning("container %s: %s; the next start, or deleting it, will try again", live.id, error)
 
 
 def show_last_run(live: LiveContainer) -> None:
@@ -215,8 +219,7 @@ async def recover(core: Core, live: LiveContainer) -> None:
     """Go on waiting for the restart of a container, after a restart of the supervisor."""
     init = live.init or LiveProcess(ids.INIT, {}, State.STOPPED)
     if init.disk is not None:
-        await core.thread(kill.kill_now, live, init)
-        init.disk.close()
+        await _end_half_made(core, live, init)
     elif live.saved.cgroup:
         await core.thread(cgroup.kill_all, live.saved.cgroup)
     show_last_run(live)

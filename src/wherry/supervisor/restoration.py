@@ -67,6 +67,11 @@ async def fill(core: Core, live: LiveContainer) -> None:
     await core.thread(bundle.hide, live.saved.request, live.disk.storage, core.directories.find_own())
 
 
+def find_timeout(core: Core) -> float:
+    """Return the seconds that the shim has for making a container's processes from a checkpoint."""
+    return max(TIMEOUT, core.settings.start_timeout)
+
+
 async def find_fields(core: Core, live: LiveContainer, init: LiveProcess) -> dict[str, list[str]]:
     """Return what the zygote is asked for instead of a process that begins: argv, environment, time."""
     what = f"cannot restore container {live.id}"
@@ -94,7 +99,7 @@ async def find_fields(core: Core, live: LiveContainer, init: LiveProcess) -> dic
     argv = core.driver(live).restore_argv(live.id, place, directory, options, terminal=terminal)
     env = [f"{name}={value}" for name, value in criu.environment(directory / _CONFIG).items()]
     network = ["1" if outside.network else "0"]
-    return {"argv": argv, "env": env, "network": network, "timeout": [str(max(TIMEOUT, core.settings.start_timeout))]}
+    return {"argv": argv, "env": env, "network": network, "timeout": [str(find_timeout(core))]}
 
 
 def _write_bundle(live: LiveContainer, directory: Path) -> str:
