@@ -299,6 +299,28 @@ async def test_a_restore_that_cannot_be_limited_is_ended_and_told(world: World, 
 
 
 @scenario
+async def test_a_health_check_that_is_just_being_started_is_waited_for(world: World) -> None:
+    runtime, slow = world.base / "runc", world.base / "slow"
+    runtime.write_text(
+        f'#!/bin/sh\ncase " $* " in\n*" exec "*) [ -e {slow} ] && touch {slow}-begun && sleep 3 && rm {slow}-begun;;\n'
+        f'*" pause "*) [ -e {slow}-begun ] && touch {slow}-frozen;;\nesac\nexec {shutil.which("runc")} "$@"\n'
+    )
+    runtime.chmod(0o755)
+    world.runtime = str(runtime)
+    world.start()
+    async with world.client() as client:
+        await client.service.run(world.request("a", health=req.HealthCheck(args=("true",), interval=0.5)))
+        container = client.container(world.id("a"))
+        await container.checkpoint("first")  # criu is known from here on
+        slow.touch()
+        await eventually_async("a check is being started", (world.base / "slow-begun").exists)
+        await container.checkpoint("x")
+        assert not (world.base / "slow-frozen").exists()
+        for name in ("first", "x"):
+            await client.service.delete_checkpoint(cp.CheckpointRef(id=world.id("a"), name=name))
+
+
+@scenario
 async def test_a_restore_that_takes_long_is_waited_for_by_the_next_daemon(world: World) -> None:
     runtime, slow = world.base / "runc", world.base / "slow"
     runtime.write_text(

@@ -223,8 +223,10 @@ async def copy_before(
 
     `done` is called with the name of each round once it is there.
     """
-    # A health check that is under way is no descendant of the container's process; no further one begins now.
-    await asyncio.gather(*(process.settled.wait() for process in live.execs if process.is_check and process.pid))
+    # A health check that is under way is no descendant of the container's process; no further one begins now. One that
+    # is being started has no pid yet, but a directory.
+    checks = [process for process in live.execs if process.is_check and process.disk is not None]
+    await asyncio.gather(*(process.settled.wait() for process in checks))
     parent: list[str] = []
     for number in range(work.info.pre_copy):
         image = work.path / f"pre-{number}"
