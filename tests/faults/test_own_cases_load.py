@@ -224,5 +224,5 @@ async def test_twenty_ends_without_a_daemon_are_each_told_once_by_the_next(world
 
 async def _run_for(world: World, client: Client, number: int) -> None:
     """Run a container that ends once there is no daemon: each a little later than the one before."""
-    script = f"sleep {1.5 + number * 0.1:.2f}; exit {number + 1}"
+    script = f"sleep {1.5 * SLOW + number * 0.1:.2f}; exit {number + 1}"
     await client.service.run(world.request(f"n{number}", "sh", "-c", script))
