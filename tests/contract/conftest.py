@@ -112,3 +112,10 @@ def box(client: Sync, busybox_rootfs: Path, no_leaks: None) -> Iterator[Box]:
     box = Box(client, busybox_rootfs)
     yield box
     box.clean()
+
+
+def wait_size(runtime: str, rows: int, columns: int) -> str:
+    """Return a script that waits for the first size of an exec's terminal: crun sets it while the program begins."""
+    if runtime == "runc":
+        return ""
+    return f"until stty size 2>/dev/null | grep -qx '{rows} {columns}'; do :; done; "

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.conftest import Box
+from tests.contract.conftest import Box, wait_size
 from tests.support.eventually import eventually
 from tests.support.fifo import open_reader, read_until
 from wherry import errors
@@ -240,7 +240,7 @@ def test_an_exec_has_a_terminal_on_fifos(box: Box, runtime: str, tty: Stdio, is_
     container = box.run("sleep", "60", runtime=runtime)
     reader = open_reader(tty.stdout) if is_read else -1
     try:
-        script = f"{PLAIN}test -t 0 && stty size; seq 1 5000; exit 4"
+        script = f"{PLAIN}{wait_size(runtime, 17, 91)}test -t 0 && stty size; seq 1 5000; exit 4"
         process = container.exec("sh", "-c", script, stdio=tty)
         if is_read:
             expected = "17 91\n" + "".join(f"{number}\n" for number in range(1, 5001))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.contract.conftest import Box
+from tests.contract.conftest import Box, wait_size
 from tests.support.eventually import eventually
 from wherry import errors
 from wherry.client.sync import SyncProcess
@@ -110,7 +110,7 @@ def test_a_terminal_has_its_first_size_before_the_program_runs(box: Box, runtime
 
 def test_an_exec_has_a_terminal_of_its_own(box: Box, runtime: str) -> None:
     container = box.run("sleep", "60", runtime=runtime)
-    process = container.exec("sh", "-c", "stty size; exit 4", stdio=TERMINAL)
+    process = container.exec("sh", "-c", f"{wait_size(runtime, 30, 100)}stty size; exit 4", stdio=TERMINAL)
     assert process.wait(10).status == 4
     assert process.output().split() == [b"30", b"100"]
 
