@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.world import World, eventually_async, get_state, scenario
+from tests.faults.world import SLOW, World, eventually_async, get_state, scenario
 from wherry import errors
 from wherry.client.client import Client
 from wherry.model import checkpoint as cp
@@ -68,7 +68,7 @@ async def test_a_container_goes_on_or_has_ended_whoever_is_killed_in_a_dump(
                 client.service.checkpoint(cp.CheckpointRequest(id=id, name="x", exit=exit)), return_exceptions=True
             )
             await _kill_worker(world, place, runtime=runtime)
-            done = (await asyncio.wait_for(writing, 30))[0]
+            done = (await asyncio.wait_for(writing, 30 * SLOW))[0]
             if isinstance(done, errors.WherryError):
                 assert "cannot checkpoint container" in done.message
                 state = await get_state(client, req.ContainerRef(id=id))
@@ -97,7 +97,7 @@ async def test_a_restore_ends_whoever_is_killed_in_it(world: World) -> None:
         for runtime in (False, True, False, True):
             going = asyncio.gather(client.container(id).restore("x"), return_exceptions=True)
             await _kill_worker(world, place, runtime=runtime)
-            done = (await asyncio.wait_for(going, 30))[0]
+            done = (await asyncio.wait_for(going, 30 * SLOW))[0]
             state = await get_state(client, req.ContainerRef(id=id))
             assert state == ("stopped" if isinstance(done, errors.WherryError) else "running")
             if state == "running":
@@ -127,7 +127,7 @@ async def test_a_criu_that_hangs_is_ended_and_the_container_goes_on(world: World
         await client.service.run(world.request("a", *COUNTER))
         await _goes_on(client, id)
         with pytest.raises(errors.FailedPrecondition, match="cannot checkpoint container"):
-            await asyncio.wait_for(client.container(id).checkpoint("x"), 30)
+            await asyncio.wait_for(client.container(id).checkpoint("x"), 30 * SLOW)
         await _goes_on(client, id)
 
 
@@ -145,7 +145,7 @@ async def test_a_container_can_be_deleted_under_a_criu_that_hangs(world: World) 
         await writing
     world.start()
     async with world.client() as client:
-        await asyncio.wait_for(client.container(world.id("a")).delete(force=True), 30)
+        await asyncio.wait_for(client.container(world.id("a")).delete(force=True), 30 * SLOW)
         assert [event.type for event in await world.events(client)] == ["create", "start", "exit", "delete"]
 
 
