@@ -63,3 +63,14 @@ def test_an_interface_of_any_name_is_counted() -> None:
     finally:
         child.send_signal(signal.SIGKILL)
         child.communicate()
+
+
+@pytest.mark.requires("root", "mountns")
+def test_a_host_without_any_cgroup_has_none_for_anybody() -> None:
+    look = (
+        "import os; from wherry.linux import cgroup; from wherry.shim import record;"
+        "print([cgroup.read_path(os.getpid()), record.find_oom_file(os.getpid())])"
+    )
+    script = 'mount --bind /dev/null /proc/$$/cgroup && exec "$0" -c "$1"'
+    done = subprocess.run(["unshare", "-m", "sh", "-c", script, sys.executable, look], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("['', '']\n", "")

@@ -41,7 +41,7 @@ def read_path(pid: int) -> str:
         return ""
     found = ""
     # Names are whoever's who may make one: any bytes, any line end but this.
-    for line in text.rstrip("\n").split("\n"):
+    for line in filter(None, text.split("\n")):
         _, controllers, path = line.split(":", 2)
         if set(controllers.split(",")) & {"pids", "memory", "freezer"}:
             return path if path != "/" else ""

@@ -219,11 +219,11 @@ def write_starttime(pid: int) -> None:
 def find_oom_file(pid: int) -> str:
     """Return the file that counts OOM kills in the cgroup of `pid`, "" when there is none (cgroups(7))."""
     try:
-        lines = os.fsdecode(read_file(f"/proc/{pid}/cgroup")).rstrip("\n").split("\n")
+        lines = os.fsdecode(read_file(f"/proc/{pid}/cgroup")).split("\n")
     except OSError:
         return ""
     found = ""
-    for line in lines:
+    for line in filter(None, lines):
         _, controllers, path = line.split(":", 2)
         if "memory" in controllers.split(","):
             return f"/sys/fs/cgroup/memory{path}/memory.oom_control"
