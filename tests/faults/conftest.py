@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -30,3 +32,23 @@ def pair(no_leaks: None) -> Iterator[tuple[World, World]]:
     finally:
         home.destroy()
         other.destroy()
+
+
+@pytest.fixture
+def small_state(world: World) -> Iterator[Path]:
+    """Mount a disk of 1 MB as the state directory."""
+    yield from _mount(world, world.state, "size=1m,mode=0711")
+
+
+@pytest.fixture
+def small_disk(world: World) -> Iterator[Path]:
+    """Mount a disk of 2 MB as the root directory."""
+    yield from _mount(world, world.root, "size=2m,mode=0700")
+
+
+def _mount(world: World, directory: Path, options: str) -> Iterator[Path]:
+    directory.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(directory)], check=True)
+    yield directory
+    world.check_clean()
+    subprocess.run(["umount", str(directory)], check=True)

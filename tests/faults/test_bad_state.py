@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -156,16 +156,6 @@ def _fill(ballast: Path) -> None:
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
-
-
-@pytest.fixture
-def small_disk(world: World) -> Iterator[Path]:
-    """Mount a disk of 2 MB as the root directory."""
-    world.root.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m,mode=0700", "tmpfs", str(world.root)], check=True)
-    yield world.root
-    world.check_clean()
-    subprocess.run(["umount", str(world.root)], check=True)
 
 
 @scenario

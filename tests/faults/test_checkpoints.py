@@ -47,6 +47,15 @@ async def _wait_more(world: World, client: Client) -> list[int]:
     pytest.fail("it does not go on")
 
 
+async def _check_restored(world: World, client: Client, ref: cp.CheckpointRef) -> None:
+    """Fail unless it goes on from its number, and that is told; remove what it was restored from."""
+    numbers = await _wait_more(world, client)
+    assert numbers == list(range(len(numbers)))
+    kinds = [event.type for event in await world.events(client)]
+    assert kinds == ["create", "start", "checkpoint", "exit", "restore", "start"]
+    await client.service.delete_checkpoint(ref)
+
+
 async def _wait_state(world: World, client: Client, wanted: set[str]) -> str:
     state = ""
     for _ in range(500):
@@ -115,11 +124,7 @@ async def test_what_a_container_has_ended_with_outlasts_a_full_disk_and_the_daem
         assert [info.name for info in await client.checkpoints()] == ["x"]
         ref = cp.CheckpointRef(id=world.id("a"), name="x")
         await client.service.restore(ref)
-        numbers = await _wait_more(world, client)
-        assert numbers == list(range(len(numbers)))
-        kinds = [event.type for event in await world.events(client)]
-        assert kinds == ["create", "start", "checkpoint", "exit", "restore", "start"]
-        await client.service.delete_checkpoint(ref)
+        await _check_restored(world, client, ref)
 
 
 @pytest.mark.parametrize("dies", [False, True])
@@ -346,11 +351,7 @@ async def test_a_restore_that_takes_long_is_waited_for_by_the_next_daemon(world:
     async with world.client() as client:
         await _wait_state(world, client, {"running"})
         assert world.shim_pid("a") == shim
-        numbers = await _wait_more(world, client)
-        assert numbers == list(range(len(numbers)))
-        kinds = [event.type for event in await world.events(client)]
-        assert kinds == ["create", "start", "checkpoint", "exit", "restore", "start"]
-        await client.service.delete_checkpoint(ref)
+        await _check_restored(world, client, ref)
 
 
 @pytest.mark.parametrize("ends", [False, True])

@@ -96,16 +96,6 @@ async def _remove(world: World, client: Client, damages: dict[str, tuple[str, st
     assert not [path for path in world.leftovers() if world.token in path and "-sound-" not in path]
 
 
-@pytest.fixture
-def small_state(world: World) -> Iterator[Path]:
-    """Mount a disk of 1 MB as the state directory."""
-    world.state.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m,mode=0711", "tmpfs", str(world.state)], check=True)
-    yield world.state
-    world.check_clean()
-    subprocess.run(["umount", str(world.state)], check=True)
-
-
 @scenario
 async def test_exits_are_exact_though_the_state_directory_is_full(world: World, small_state: Path) -> None:
     world.start()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -69,16 +67,6 @@ async def test_a_resume_that_fails_leaves_it_paused(world: World) -> None:
         path.write_text('#!/bin/sh\nexec crun "$@"\n')
         await client.container(world.id("a")).resume()
         assert await _told(world, client) == ["create", "start", "pause", "resume"]
-
-
-@pytest.fixture
-def small_state(world: World) -> Iterator[Path]:
-    """Mount a disk of 1 MB as the state directory."""
-    world.state.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m,mode=0711", "tmpfs", str(world.state)], check=True)
-    yield world.state
-    world.check_clean()
-    subprocess.run(["umount", str(world.state)], check=True)
 
 
 @pytest.mark.parametrize("verb", ["pause", "resume"])

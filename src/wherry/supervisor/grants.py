@@ -21,11 +21,11 @@ ALL = "all"
 _PATH = "path="
 _PLAIN = frozenset({ALL, "privileged", "network=host", "runtime-args", "no-pivot", "unix-sockets"})
 _CAPABILITY = re.compile(r"cap=[A-Z_]{1,32}")
-_RUNTIME_GRANT = re.compile(r"runtime=[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 #: By which criu knows a file (runtime/checkpoint.py); it becomes a line of criu's configuration.
 _STREAM = re.compile(r"|file\[[0-9a-f]{1,16}:[0-9a-f]{1,16}\]")
 #: A runtime's name, which is looked up on PATH.
 _RUNTIME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_RUNTIME_GRANT = re.compile(f"runtime={_RUNTIME.pattern}")
 _MAX_TEXT = 1024
 
 
